@@ -1,0 +1,158 @@
+//! What an answer rests on. The JSON form is described by `docs/receipt.schema.json`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EndReason, ErrorKind, MeterReading, Predicate, Rejected, Time, Window};
+
+/// How a stream's part of an answer came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Everything asked for was read.
+    Complete,
+    /// Everything asked for was read, and there was nothing.
+    Empty,
+    /// Some of it is missing.
+    Partial,
+    /// The product refused.
+    Denied,
+    /// The product could not be read.
+    Failed,
+    /// Part of the window lies before what the product keeps.
+    Expired,
+    /// The question is about something this stream can never show.
+    Blind,
+}
+
+impl Status {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Empty => "empty",
+            Self::Partial => "partial",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::Blind => "blind",
+        }
+    }
+
+    /// Whether the answer holds all that was asked of the stream.
+    pub fn is_whole(self) -> bool {
+        matches!(self, Self::Complete | Self::Empty)
+    }
+
+    /// What a failure of this kind makes of a stream.
+    pub fn of_error(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Unauthenticated | ErrorKind::Denied => Self::Denied,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// An error as it stands in a receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptError {
+    /// Its kind.
+    pub error_kind: ErrorKind,
+    /// Its text, with the place.
+    pub error_text: String,
+    /// What to try.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// One stream's part of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StreamReceipt {
+    /// The table that was asked.
+    pub table: String,
+    /// The source.
+    pub source: String,
+    /// The stream.
+    pub stream: String,
+    /// How it came out.
+    pub status: Status,
+    /// The window of the question.
+    pub asked: Window,
+    /// The window that was read from the product: wider by a look-back, narrower where reading stopped.
+    pub covered: Option<Window>,
+    /// Conditions the product was given.
+    pub pushed: Vec<Predicate>,
+    /// Rows handed to SQL, inside the window and without duplicates.
+    pub rows: u64,
+    /// Records the product sent.
+    pub records: u64,
+    /// Records that came twice.
+    pub duplicates: u64,
+    /// Records that could not be decoded.
+    pub rejected: u64,
+    /// The first of them, with their bytes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rejected_samples: Vec<Rejected>,
+    /// Pages read.
+    pub pages: u64,
+    /// Why reading ended.
+    pub end: Option<EndReason>,
+    /// Rows newer than this may still appear at the product.
+    pub provisional_after: Option<Time>,
+    /// Nothing older is kept by the product.
+    pub retention_floor: Option<Time>,
+    /// How far before the window it was read, in seconds.
+    pub look_back_s: u64,
+    /// The product's own count, if it stated one.
+    pub server_count: Option<u64>,
+    /// What this stream can never show.
+    pub blind_spots: Vec<String>,
+    /// What else is to be known.
+    pub notes: Vec<String>,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ReceiptError>,
+}
+
+/// What the wire did for one source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceReceipt {
+    /// The source.
+    pub source: String,
+    /// Its product.
+    pub product: String,
+    /// Its stable identity.
+    pub source_key: String,
+    /// What the wire did.
+    pub wire: MeterReading,
+    /// The product's clock minus ours, in milliseconds, where it was seen.
+    pub clock_offset_ms: Option<i64>,
+    /// Whether everything held on the server was given back; the error otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close_error: Option<ReceiptError>,
+}
+
+/// What an answer rests on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The question.
+    pub sql: String,
+    /// When it was asked; sessions are as of the earlier of this and the end of the window.
+    pub as_of: Option<Time>,
+    /// `--from` and `--to`.
+    pub window: Window,
+    /// A note where a default range was applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_range: Option<String>,
+    /// Whether nothing asked for is missing.
+    pub complete: bool,
+    /// Every stream that was asked.
+    pub streams: Vec<StreamReceipt>,
+    /// Streams that the question itself excludes, as `source/stream`.
+    pub not_asked: Vec<String>,
+    /// Every source that was asked.
+    pub sources: Vec<SourceReceipt>,
+    /// Rows of the answer.
+    pub rows: u64,
+    /// Wall time in milliseconds.
+    pub elapsed_ms: u64,
+}

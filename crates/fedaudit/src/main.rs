@@ -1,0 +1,2 @@
+//! fedaudit
+fn main() {}
