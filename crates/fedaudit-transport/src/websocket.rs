@@ -1,0 +1,145 @@
+//! One WebSocket connection: text frames in, text frames out, bounded in size and time.
+
+use std::fmt;
+use std::time::Duration;
+
+use fedaudit_core::{Context, Error, ErrorKind, Meter, Result};
+use futures::{SinkExt as _, StreamExt as _};
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
+
+use crate::http_client::untrusted;
+use crate::retry::within_deadline;
+use crate::{Origin, TlsConfig, USER_AGENT};
+
+/// Longest message that is read: a full page of the largest TrueNAS rows is a few tens of megabytes in one frame.
+const MESSAGE_LIMIT: usize = 256 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
+/// An open connection.
+pub struct WebSocket {
+    stream: WebSocketStream<Box<dyn Wire>>,
+    place: String,
+}
+
+impl WebSocket {
+    /// Opens a connection to a path of the origin: `wss` where the origin is `https`.
+    pub async fn connect(cx: &Context, origin: &Origin, path: &str, tls: &TlsConfig) -> Result<Self> {
+        let place = format!("{}{path}", origin.as_str().replacen("http", "ws", 1));
+        let open = async {
+            tokio::time::timeout(CONNECT_TIMEOUT, Self::open(origin, &place, tls))
+                .await
+                .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no connection within 10 s")))
+        };
+        let stream = within_deadline(cx, "connecting", open).await.map_err(|error| error.at(&place))?;
+        Ok(Self { stream, place })
+    }
+
+    async fn open(origin: &Origin, url: &str, tls: &TlsConfig) -> Result<WebSocketStream<Box<dyn Wire>>> {
+        let unreachable = |error: std::io::Error| {
+            Error::new(ErrorKind::Unavailable, format!("cannot connect: {error}"))
+                .hint("is the address right, and is the product reachable from here?")
+        };
+        let tcp = TcpStream::connect((origin.host(), origin.port())).await.map_err(unreachable)?;
+        tcp.set_nodelay(true).map_err(unreachable)?;
+        let wire: Box<dyn Wire> = if origin.is_tls() {
+            let config = tls.client_config(origin, &[b"http/1.1"])?;
+            let name = ServerName::try_from(origin.host().to_owned())
+                .map_err(|error| Error::new(ErrorKind::Config, format!("host name: {error}")))?;
+            Box::new(TlsConnector::from(config).connect(name, tcp).await.map_err(|error| {
+                let text = error.to_string();
+                if text.contains("certificate") { untrusted(&text) } else { unreachable(error) }
+            })?)
+        } else {
+            Box::new(tcp)
+        };
+        let mut request = url
+            .into_client_request()
+            .map_err(|error| Error::new(ErrorKind::Config, format!("address: {error}")))?;
+        request.headers_mut().insert("user-agent", HeaderValue::from_static(USER_AGENT));
+        let limits =
+            WebSocketConfig::default().max_message_size(Some(MESSAGE_LIMIT)).max_frame_size(Some(MESSAGE_LIMIT));
+        let (stream, _) = tokio_tungstenite::client_async_with_config(request, wire, Some(limits))
+            .await
+            .map_err(|error| handshake_error(&error))?;
+        Ok(stream)
+    }
+
+    /// Sends one text frame.
+    pub async fn send(&mut self, cx: &Context, text: String) -> Result<()> {
+        Meter::count(&cx.meter.requests);
+        let sent = async { self.stream.send(Message::text(text)).await.map_err(|error| wire_error(&error)) };
+        within_deadline(cx, "sending", sent).await.map_err(|error| error.at(&self.place))
+    }
+
+    /// The next text frame. Pings are answered on the way.
+    pub async fn next(&mut self, cx: &Context) -> Result<String> {
+        let received = async {
+            loop {
+                match self.stream.next().await {
+                    Some(Ok(Message::Text(text))) => {
+                        cx.meter.bytes.fetch_add(text.len() as u64, std::sync::atomic::Ordering::Relaxed);
+                        return Ok(text.as_str().to_owned());
+                    }
+                    Some(Ok(Message::Close(frame))) => {
+                        let reason = frame.map_or_else(String::new, |frame| format!(" with {}: {}", frame.code, frame.reason));
+                        return Err(Error::new(ErrorKind::Unavailable, format!("the product closed the connection{reason}")));
+                    }
+                    Some(Ok(Message::Binary(_))) => {
+                        return Err(Error::new(ErrorKind::Malformed, "the product sent a binary frame"));
+                    }
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Err(wire_error(&error)),
+                    None => return Err(Error::new(ErrorKind::Unavailable, "the connection ended")),
+                }
+            }
+        };
+        within_deadline(cx, "waiting for an answer", received).await.map_err(|error| error.at(&self.place))
+    }
+
+    /// Says good-bye; whatever the product answers, the connection is over.
+    pub async fn close(&mut self) {
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.stream.close(None)).await;
+    }
+}
+
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+fn handshake_error(error: &tungstenite::Error) -> Error {
+    match error {
+        tungstenite::Error::Http(response) => {
+            let kind = match response.status().as_u16() {
+                401 => ErrorKind::Unauthenticated,
+                403 => ErrorKind::Denied,
+                404 => ErrorKind::NotFound,
+                429 => ErrorKind::RateLimited,
+                500.. => ErrorKind::Unavailable,
+                _ => ErrorKind::Malformed,
+            };
+            Error::new(kind, format!("no WebSocket here: HTTP {}", response.status().as_u16()))
+        }
+        other => wire_error(other),
+    }
+}
+
+fn wire_error(error: &tungstenite::Error) -> Error {
+    let kind = match error {
+        tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_) | tungstenite::Error::Capacity(_) => ErrorKind::Malformed,
+        _ => ErrorKind::Unavailable,
+    };
+    Error::new(kind, error.to_string())
+}
