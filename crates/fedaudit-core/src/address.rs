@@ -21,7 +21,10 @@ impl Address {
     /// Reads a field.
     pub fn parse(text: &str) -> Self {
         let text = text.trim();
-        if text.is_empty() || text == "-" || ["unknown", "n/a", "none"].iter().any(|none| text.eq_ignore_ascii_case(none)) {
+        if text.is_empty()
+            || text == "-"
+            || ["unknown", "n/a", "none"].iter().any(|none| text.eq_ignore_ascii_case(none))
+        {
             return Self::default();
         }
         if text.starts_with("UNIX socket") || text.starts_with("pid:") {

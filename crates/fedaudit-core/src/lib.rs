@@ -22,7 +22,7 @@ pub use context::{Clock, Context, Meter, MeterReading};
 pub use error::{Error, ErrorKind, Result};
 pub use page::{EndReason, Next, Observed, Page, Rejected};
 pub use query::{Cursor, Direction, Operator, PageRequest, Predicate, Value, Window};
-pub use receipt::{Receipt, SourceReceipt, Status, StreamReceipt};
+pub use receipt::{Receipt, ReceiptError, SourceReceipt, Status, StreamReceipt};
 pub use rows::{EventBuilder, EventRow, SessionBuilder, SessionRow};
 pub use secret::Secret;
 pub use source::{

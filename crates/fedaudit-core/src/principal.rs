@@ -83,7 +83,11 @@ impl<'a> Principal<'a> {
         let parts: Vec<(&str, &str)> =
             text.split(',').map(|part| part.trim().split_once('=')).collect::<Option<_>>()?;
         let of = |wanted: &str| {
-            parts.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(wanted)).map(|(_, value)| *value).collect::<Vec<_>>()
+            parts
+                .iter()
+                .filter(move |(key, _)| key.eq_ignore_ascii_case(wanted))
+                .map(|(_, value)| *value)
+                .collect::<Vec<_>>()
         };
         let name = of("CN").first().or(of("UID").first()).map(|name| fold(name).into_owned().into())?;
         let domain = of("DC").join(".");

@@ -17,20 +17,42 @@ use crate::words::{AddressKind, Confidence, EndCause, Outcome, SessionState, Tim
 use crate::{Action, Error, ErrorKind, Result, Time};
 
 macro_rules! kind {
-    (text) => { Kind::Text };
-    (json) => { Kind::Json };
-    (time) => { Kind::Time };
-    (int32) => { Kind::Int32 };
-    (int64) => { Kind::Int64 };
-    (boolean) => { Kind::Boolean };
-    (list) => { Kind::List };
-    (word) => { Kind::Text };
+    (text) => {
+        Kind::Text
+    };
+    (json) => {
+        Kind::Json
+    };
+    (time) => {
+        Kind::Time
+    };
+    (int32) => {
+        Kind::Int32
+    };
+    (int64) => {
+        Kind::Int64
+    };
+    (boolean) => {
+        Kind::Boolean
+    };
+    (list) => {
+        Kind::List
+    };
+    (word) => {
+        Kind::Text
+    };
 }
 
 macro_rules! filled {
-    (row) => { Filled::Row };
-    (core) => { Filled::Core };
-    (engine) => { Filled::Engine };
+    (row) => {
+        Filled::Row
+    };
+    (core) => {
+        Filled::Core
+    };
+    (engine) => {
+        Filled::Engine
+    };
 }
 
 macro_rules! field {
@@ -62,11 +84,21 @@ macro_rules! cells {
 }
 
 macro_rules! cell {
-    (word($word:ident) required, $value:expr) => { Some($value.as_str()) };
-    (word($word:ident) optional, $value:expr) => { $value.map($word::as_str) };
-    (list optional, $value:expr) => { (!$value.is_empty()).then_some($value) };
-    ($kind:ident required, $value:expr) => { Some($value) };
-    ($kind:ident optional, $value:expr) => { $value };
+    (word($word:ident) required, $value:expr) => {
+        Some($value.as_str())
+    };
+    (word($word:ident) optional, $value:expr) => {
+        $value.map($word::as_str)
+    };
+    (list optional, $value:expr) => {
+        (!$value.is_empty()).then_some($value)
+    };
+    ($kind:ident required, $value:expr) => {
+        Some($value)
+    };
+    ($kind:ident optional, $value:expr) => {
+        $value
+    };
 }
 
 /// Lists a table once; everything else is derived.
@@ -587,9 +619,7 @@ cells_impl!(StringBuilder, &'v str, |b, v| b.append_value(v), |b| b.finish());
 cells_impl!(Int32Builder, i32, |b, v| b.append_value(v), |b| b.finish());
 cells_impl!(Int64Builder, i64, |b, v| b.append_value(v), |b| b.finish());
 cells_impl!(BooleanBuilder, bool, |b, v| b.append_value(v), |b| b.finish());
-cells_impl!(TimestampMicrosecondBuilder, Time, |b, v| b.append_value(v.micros()), |b| b
-    .finish()
-    .with_timezone("UTC"));
+cells_impl!(TimestampMicrosecondBuilder, Time, |b, v| b.append_value(v.micros()), |b| b.finish().with_timezone("UTC"));
 
 impl Cells for ListBuilder<StringBuilder> {
     type Value<'v> = &'v [&'v str];

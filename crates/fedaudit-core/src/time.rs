@@ -138,9 +138,10 @@ impl Time {
 
 /// Digits at a fixed place.
 fn number(bytes: &[u8], at: usize, length: usize) -> Option<u32> {
-    bytes.get(at..at + length)?.iter().try_fold(0, |value: u32, byte| {
-        byte.is_ascii_digit().then(|| value * 10 + u32::from(byte - b'0'))
-    })
+    bytes
+        .get(at..at + length)?
+        .iter()
+        .try_fold(0, |value: u32, byte| byte.is_ascii_digit().then(|| value * 10 + u32::from(byte - b'0')))
 }
 
 /// `Z`, `±hh`, `±hhmm`, `±hh:mm`, or nothing.
@@ -215,8 +216,16 @@ mod tests {
             assert_eq!(utc(input).as_deref(), Some(expected), "{input}");
         }
         for input in [
-            "2026-02-29T00:00:00Z", "25:00", "", "-", "2026-01-01T24:00:00Z", "0001-01-01T00:00:00Z",
-            "9999-12-31T23:59:59Z", "1601-01-01", "2026-01-01T00:00:00.Z", "2026-01-01T00:00:00+25:00",
+            "2026-02-29T00:00:00Z",
+            "25:00",
+            "",
+            "-",
+            "2026-01-01T24:00:00Z",
+            "0001-01-01T00:00:00Z",
+            "9999-12-31T23:59:59Z",
+            "1601-01-01",
+            "2026-01-01T00:00:00.Z",
+            "2026-01-01T00:00:00+25:00",
         ] {
             assert_eq!(utc(input), None, "{input}");
         }

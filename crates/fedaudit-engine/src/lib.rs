@@ -1,1 +1,19 @@
-//! fedaudit-engine
+//! SQL over audit sources: `events`, `sessions`, `sources`, `streams` and `blind_spots` as tables, push-down, concurrent
+//! scans, session reconstruction, and a receipt on every answer. Knows no product.
+
+mod catalog;
+mod engine;
+mod filters;
+mod functions;
+mod ledger;
+mod newest_first;
+mod reader;
+mod run;
+mod scan;
+mod session_scan;
+pub mod sessions;
+mod table;
+
+pub use datafusion::arrow;
+pub use engine::{Answer, Engine, Progress, Question};
+pub use run::{Options, Source};

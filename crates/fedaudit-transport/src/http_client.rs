@@ -92,8 +92,9 @@ impl HttpRequest {
 }
 
 fn header_value(name: &str, value: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(value)
-        .map_err(|_| Error::new(ErrorKind::Config, format!("the value for header {name} has characters that HTTP forbids")))
+    HeaderValue::from_str(value).map_err(|_| {
+        Error::new(ErrorKind::Config, format!("the value for header {name} has characters that HTTP forbids"))
+    })
 }
 
 /// An HTTP client for one origin.
@@ -148,7 +149,9 @@ impl HttpClient {
             Meter::count(&cx.meter.requests);
             let outcome = within_deadline(cx, "the request", self.attempt(&request, &headers)).await;
             let (wait, throttled) = match &outcome {
-                Ok(response) if response.status == 429 || (self.throttled)(response) => (retry_after(response, cx), true),
+                Ok(response) if response.status == 429 || (self.throttled)(response) => {
+                    (retry_after(response, cx), true)
+                }
                 Ok(response) if matches!(response.status, 500 | 502 | 503 | 504) => (retry_after(response, cx), false),
                 Err(error) if error.kind().is_temporary() => (None, false),
                 _ => return self.received(cx, outcome, &place),
@@ -186,7 +189,10 @@ impl HttpClient {
         let mut body = BytesMut::with_capacity(response.content_length().unwrap_or(0).min(8 << 20) as usize);
         while let Some(chunk) = response.chunk().await.map_err(|error| wire_error(&error))? {
             if body.len() + chunk.len() > BODY_LIMIT {
-                return Err(Error::new(ErrorKind::Malformed, format!("the answer is longer than {} MiB", BODY_LIMIT >> 20)));
+                return Err(Error::new(
+                    ErrorKind::Malformed,
+                    format!("the answer is longer than {} MiB", BODY_LIMIT >> 20),
+                ));
             }
             body.extend_from_slice(&chunk);
         }
@@ -215,7 +221,11 @@ fn wire_error(error: &reqwest::Error) -> Error {
         ErrorKind::Unavailable
     };
     let wrapped = Error::new(kind, text);
-    if error.is_connect() { wrapped.hint("is the address right, and is the product reachable from here?") } else { wrapped }
+    if error.is_connect() {
+        wrapped.hint("is the address right, and is the product reachable from here?")
+    } else {
+        wrapped
+    }
 }
 
 /// The error for a certificate that is not trusted: retrying does not help, and the login was not sent.

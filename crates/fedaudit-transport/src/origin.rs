@@ -67,7 +67,10 @@ impl Origin {
         if target.origin() != self.base.origin() {
             return Err(Error::new(
                 ErrorKind::Malformed,
-                format!("the product sent a link to {}, which is not its own origin", target.origin().ascii_serialization()),
+                format!(
+                    "the product sent a link to {}, which is not its own origin",
+                    target.origin().ascii_serialization()
+                ),
             )
             .at(self)
             .hint("if a proxy rewrites host names, configure the name that the product itself uses in its links"));
@@ -123,7 +126,9 @@ mod tests {
         let origin = Origin::parse("https://lms.example").unwrap();
         assert_eq!(origin.resolve("https://lms.example/api/v1?page=2").unwrap(), "/api/v1?page=2");
         assert_eq!(origin.resolve("/api?x=1").unwrap(), "/api?x=1");
-        for foreign in ["https://evil.example/api", "http://lms.example/api", "https://lms.example:444/api", "//evil/api"] {
+        for foreign in
+            ["https://evil.example/api", "http://lms.example/api", "https://lms.example:444/api", "//evil/api"]
+        {
             assert_eq!(origin.resolve(foreign).unwrap_err().kind(), ErrorKind::Malformed, "{foreign}");
         }
     }

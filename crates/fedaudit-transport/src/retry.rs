@@ -35,11 +35,7 @@ pub(crate) fn remaining(cx: &Context) -> Option<Duration> {
 }
 
 /// Runs a future until the deadline at most.
-pub(crate) async fn within_deadline<T>(
-    cx: &Context,
-    what: &str,
-    future: impl Future<Output = Result<T>>,
-) -> Result<T> {
+pub(crate) async fn within_deadline<T>(cx: &Context, what: &str, future: impl Future<Output = Result<T>>) -> Result<T> {
     match remaining(cx) {
         None => future.await,
         Some(left) => tokio::time::timeout(left, future)

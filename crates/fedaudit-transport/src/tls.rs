@@ -42,10 +42,9 @@ impl TlsConfig {
                 .dangerous()
                 .with_custom_certificate_verifier(Pinned::new(Some(pin), &provider))
                 .with_no_client_auth(),
-            Trust::Anybody => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Pinned::new(None, &provider))
-                .with_no_client_auth(),
+            Trust::Anybody => {
+                builder.dangerous().with_custom_certificate_verifier(Pinned::new(None, &provider)).with_no_client_auth()
+            }
         };
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))

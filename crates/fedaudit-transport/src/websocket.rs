@@ -63,9 +63,8 @@ impl WebSocket {
         } else {
             Box::new(tcp)
         };
-        let mut request = url
-            .into_client_request()
-            .map_err(|error| Error::new(ErrorKind::Config, format!("address: {error}")))?;
+        let mut request =
+            url.into_client_request().map_err(|error| Error::new(ErrorKind::Config, format!("address: {error}")))?;
         request.headers_mut().insert("user-agent", HeaderValue::from_static(USER_AGENT));
         let limits =
             WebSocketConfig::default().max_message_size(Some(MESSAGE_LIMIT)).max_frame_size(Some(MESSAGE_LIMIT));
@@ -92,8 +91,12 @@ impl WebSocket {
                         return Ok(text.as_str().to_owned());
                     }
                     Some(Ok(Message::Close(frame))) => {
-                        let reason = frame.map_or_else(String::new, |frame| format!(" with {}: {}", frame.code, frame.reason));
-                        return Err(Error::new(ErrorKind::Unavailable, format!("the product closed the connection{reason}")));
+                        let reason =
+                            frame.map_or_else(String::new, |frame| format!(" with {}: {}", frame.code, frame.reason));
+                        return Err(Error::new(
+                            ErrorKind::Unavailable,
+                            format!("the product closed the connection{reason}"),
+                        ));
                     }
                     Some(Ok(Message::Binary(_))) => {
                         return Err(Error::new(ErrorKind::Malformed, "the product sent a binary frame"));
@@ -138,7 +141,9 @@ fn handshake_error(error: &tungstenite::Error) -> Error {
 
 fn wire_error(error: &tungstenite::Error) -> Error {
     let kind = match error {
-        tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_) | tungstenite::Error::Capacity(_) => ErrorKind::Malformed,
+        tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_) | tungstenite::Error::Capacity(_) => {
+            ErrorKind::Malformed
+        }
         _ => ErrorKind::Unavailable,
     };
     Error::new(kind, error.to_string())

@@ -1,0 +1,197 @@
+//! Where a running query writes down what it saw; the receipt is read off here.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fedaudit_core::{EndReason, Error, Observed, Predicate, Rejected, Status, StreamInfo, StreamReceipt, Time, Window};
+
+/// How many rejected records a receipt shows with their bytes; all are counted.
+const REJECTED_SAMPLES: usize = 5;
+
+/// One stream's entry of a running query.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EntryId(usize);
+
+/// What a running query has seen.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    entries: Mutex<Vec<StreamReceipt>>,
+    not_asked: Mutex<BTreeSet<String>>,
+    clock_offsets: Mutex<Vec<(String, i64)>>,
+}
+
+/// What one stream is asked, for its entry.
+#[derive(Clone, Debug)]
+pub(crate) struct Assignment {
+    pub(crate) table: &'static str,
+    pub(crate) source: String,
+    pub(crate) stream: StreamInfo,
+    pub(crate) asked: Window,
+    pub(crate) read: Window,
+    pub(crate) pushed: Vec<Predicate>,
+    pub(crate) look_back_s: u64,
+    pub(crate) blind: bool,
+}
+
+impl Ledger {
+    /// Opens an entry; until something else is known, it is complete as far as it got.
+    pub(crate) fn open(&self, assignment: &Assignment, now: Time) -> EntryId {
+        let stream = &assignment.stream;
+        let tail = now.minus(stream.lateness);
+        let open_end = assignment.asked.to.is_none_or(|to| to > tail);
+        let entry = StreamReceipt {
+            table: assignment.table.to_owned(),
+            source: assignment.source.clone(),
+            stream: stream.name.clone(),
+            status: if assignment.blind { Status::Blind } else { Status::Complete },
+            asked: assignment.asked,
+            covered: (!assignment.blind).then_some(assignment.read),
+            pushed: assignment.pushed.clone(),
+            rows: 0,
+            records: 0,
+            duplicates: 0,
+            rejected: 0,
+            rejected_samples: Vec::new(),
+            pages: 0,
+            end: assignment.blind.then_some(EndReason::NothingAsked),
+            provisional_after: (open_end && !stream.lateness.is_zero()).then_some(tail),
+            retention_floor: stream.history.map(|history| now.minus(history)),
+            look_back_s: assignment.look_back_s,
+            server_count: None,
+            blind_spots: stream
+                .blind_spots
+                .iter()
+                .map(|spot| {
+                    let predicates: Vec<String> = spot.predicates.iter().map(Predicate::to_string).collect();
+                    match predicates.is_empty() {
+                        true => spot.reason.clone(),
+                        false => format!("{}: {}", predicates.join(" AND "), spot.reason),
+                    }
+                })
+                .collect(),
+            notes: Vec::new(),
+            error: None,
+        };
+        let mut entries = lock(&self.entries);
+        entries.push(entry);
+        EntryId(entries.len() - 1)
+    }
+
+    /// Streams that the question excludes.
+    pub(crate) fn not_asked(&self, source: &str, stream: &str) {
+        lock(&self.not_asked).insert(format!("{source}/{stream}"));
+    }
+
+    /// Writes down a page.
+    pub(crate) fn page(
+        &self,
+        id: EntryId,
+        rows: usize,
+        duplicates: usize,
+        observed: &Observed,
+        rejected: Vec<Rejected>,
+    ) {
+        self.change(id, |entry| {
+            entry.pages += 1;
+            entry.rows += rows as u64;
+            entry.duplicates += duplicates as u64;
+            entry.records += observed.records;
+            entry.rejected += rejected.len() as u64;
+            let room = REJECTED_SAMPLES.saturating_sub(entry.rejected_samples.len());
+            entry.rejected_samples.extend(rejected.into_iter().take(room));
+            entry.server_count = observed.count.or(entry.server_count);
+            entry.retention_floor = observed.retention_floor.or(entry.retention_floor);
+            for note in &observed.notes {
+                if !entry.notes.contains(note) {
+                    entry.notes.push(note.clone());
+                }
+            }
+        });
+    }
+
+    /// Writes down the product's clock against ours.
+    pub(crate) fn clock(&self, source: &str, product: Time, ours: Time) {
+        let offset = (product.micros() - ours.micros()) / 1000;
+        let mut offsets = lock(&self.clock_offsets);
+        offsets.retain(|(name, _)| name != source);
+        offsets.push((source.to_owned(), offset));
+    }
+
+    /// The last clock offset seen of a source.
+    pub(crate) fn clock_offset(&self, source: &str) -> Option<i64> {
+        lock(&self.clock_offsets).iter().find(|(name, _)| name == source).map(|(_, offset)| *offset)
+    }
+
+    /// Writes down why a stream ended.
+    pub(crate) fn ended(&self, id: EntryId, reason: EndReason) {
+        self.change(id, |entry| entry.end = Some(reason));
+    }
+
+    /// Writes down that a stream could not be read, or not to its end.
+    pub(crate) fn failed(&self, id: EntryId, error: &Error) {
+        self.change(id, |entry| {
+            entry.status = Status::of_error(error.kind());
+            entry.covered = None;
+            entry.error = Some(receipt_error(error));
+        });
+    }
+
+    /// The entries as they are now.
+    pub(crate) fn snapshot(&self) -> Vec<StreamReceipt> {
+        lock(&self.entries).clone()
+    }
+
+    /// Streams that the question excludes, without those that another part of it did ask.
+    pub(crate) fn excluded(&self) -> Vec<String> {
+        let asked: BTreeSet<String> =
+            lock(&self.entries).iter().map(|entry| format!("{}/{}", entry.source, entry.stream)).collect();
+        lock(&self.not_asked).difference(&asked).cloned().collect()
+    }
+
+    /// The entries with their final status. Streams that were still being read were not needed any further.
+    pub(crate) fn close(&self) -> Vec<StreamReceipt> {
+        let mut entries = self.snapshot();
+        for entry in &mut entries {
+            entry.end.get_or_insert(EndReason::EnoughRows);
+            if !matches!(entry.status, Status::Complete) {
+                continue;
+            }
+            let expired =
+                matches!((entry.asked.from, entry.retention_floor), (Some(from), Some(floor)) if from < floor);
+            entry.status = if expired {
+                if let (Some(covered), Some(floor)) = (&mut entry.covered, entry.retention_floor) {
+                    covered.from = covered.from.max(Some(floor));
+                }
+                Status::Expired
+            } else if entry.rejected > 0 {
+                Status::Partial
+            } else if entry.rows == 0 && entry.end != Some(EndReason::EnoughRows) {
+                Status::Empty
+            } else {
+                Status::Complete
+            };
+        }
+        entries.sort_by(|a, b| (&a.source, &a.table, &a.stream).cmp(&(&b.source, &b.table, &b.stream)));
+        entries
+    }
+
+    fn change(&self, id: EntryId, change: impl FnOnce(&mut StreamReceipt)) {
+        if let Some(entry) = lock(&self.entries).get_mut(id.0) {
+            change(entry);
+        }
+    }
+}
+
+/// An error as it stands in a receipt.
+pub(crate) fn receipt_error(error: &Error) -> fedaudit_core::ReceiptError {
+    fedaudit_core::ReceiptError {
+        error_kind: error.kind(),
+        error_text: error.to_string(),
+        hint: error.hint_text().map(str::to_owned),
+    }
+}
+
+/// A reader that panicked leaves counts that are still true.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

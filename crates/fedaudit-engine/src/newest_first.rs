@@ -1,0 +1,104 @@
+//! `ORDER BY time DESC LIMIT n` reads newest pages first, and stops when no later page can hold a row that still counts.
+//!
+//! The sort stays in the plan, so that the answer does not rest on any order that a product claims. What a product says
+//! about its order only decides how early reading can end: the sort publishes the oldest time that still makes the list
+//! (DataFusion's dynamic filter), a page says how new later rows can be at most (its frontier).
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{BinaryExpr, Column, IsNullExpr, Literal};
+use datafusion::physical_expr_common::physical_expr::snapshot_physical_expr;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions};
+use fedaudit_core::Time;
+
+use crate::filters::micros;
+use crate::scan::AuditScan;
+
+/// Tells scans under a limited sort by descending time to read newest pages first.
+#[derive(Debug)]
+pub(crate) struct NewestFirst;
+
+impl PhysicalOptimizerRule for NewestFirst {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_down(|node: Arc<dyn ExecutionPlan>| {
+            let Some(sort) = node.downcast_ref::<SortExec>() else { return Ok(Transformed::no(node)) };
+            let first = sort.expr().first();
+            let by_time = first.expr.downcast_ref::<Column>().is_some_and(|column| column.name() == "time");
+            if sort.fetch().is_none() || !by_time || !first.options.descending {
+                return Ok(Transformed::no(node));
+            }
+            let Some(input) = turned(sort.input())? else { return Ok(Transformed::no(node)) };
+            let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+            Ok(Transformed::yes(Arc::clone(&node).replace_children(vec![input], options)?))
+        })
+        .data()
+    }
+
+    fn name(&self) -> &'static str {
+        "newest_first"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// The same plan with its scan turned round, through nodes that neither reorder nor invent rows.
+fn turned(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    if let Some(scan) = plan.downcast_ref::<AuditScan>() {
+        return Ok(scan.newest_first().map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>));
+    }
+    let passes = plan.downcast_ref::<FilterExec>().is_some()
+        || plan.downcast_ref::<ProjectionExec>().is_some()
+        || plan.downcast_ref::<CoalescePartitionsExec>().is_some()
+        || plan.downcast_ref::<RepartitionExec>().is_some();
+    let children = plan.children();
+    let (true, [child]) = (passes, children.as_slice()) else { return Ok(None) };
+    let Some(child) = turned(child)? else { return Ok(None) };
+    let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+    Ok(Some(Arc::clone(plan).replace_children(vec![child], options)?))
+}
+
+/// The oldest time that still makes the list: rows at or before it cannot, according to the filters as they are now.
+pub(crate) fn threshold(filters: &[Arc<dyn PhysicalExpr>]) -> Option<Time> {
+    filters
+        .iter()
+        .filter_map(|filter| snapshot_physical_expr(Arc::clone(filter)).ok())
+        .filter_map(|filter| lower_bound(filter.as_ref()))
+        .max()
+}
+
+/// A time such that the expression holds for no row at or before it; `None` where nothing follows.
+fn lower_bound(expr: &dyn PhysicalExpr) -> Option<Time> {
+    let binary = expr.downcast_ref::<BinaryExpr>()?;
+    let (left, right) = (binary.left(), binary.right());
+    match binary.op() {
+        Operator::And => lower_bound(left.as_ref()).max(lower_bound(right.as_ref())),
+        // `time` is never NULL, so a branch that asks for NULL holds for no row.
+        Operator::Or if is_null(left.as_ref()) => lower_bound(right.as_ref()),
+        Operator::Or if is_null(right.as_ref()) => lower_bound(left.as_ref()),
+        Operator::Or => Some(lower_bound(left.as_ref())?.min(lower_bound(right.as_ref())?)),
+        op @ (Operator::Gt | Operator::GtEq | Operator::Eq) => {
+            left.downcast_ref::<Column>().filter(|column| column.name() == "time")?;
+            let (floor, _) = micros(right.downcast_ref::<Literal>()?.value())?;
+            Some(Time::from_micros(if *op == Operator::Gt { floor } else { floor - 1 }))
+        }
+        _ => None,
+    }
+}
+
+fn is_null(expr: &dyn PhysicalExpr) -> bool {
+    expr.downcast_ref::<IsNullExpr>()
+        .is_some_and(|null| null.arg().downcast_ref::<Column>().is_some_and(|column| column.name() == "time"))
+}
