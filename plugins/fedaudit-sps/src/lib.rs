@@ -1,1 +1,104 @@
-//! fedaudit-sps
+#![doc = include_str!("../README.md")]
+//!
+//! # Tour
+//!
+//! `scan` reads the list page by page, over `api` (requests, answers, refusals) and `login` (the one login); `filter`
+//! translates conditions; `record` decodes one session document out of an `object`, `normalize` makes rows of it.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod api;
+mod config;
+mod filter;
+mod info;
+mod login;
+mod normalize;
+mod object;
+mod record;
+mod scan;
+mod verdict;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fedaudit_core::{AuditSource, Context, ErrorKind, Page, PageRequest, Plugin, Result, SourceHealth, SourceInfo};
+use fedaudit_transport::HttpClient;
+
+pub use config::Config;
+
+use api::Api;
+use login::Logins;
+use scan::Scan;
+
+/// The plugin for `type = "sps"`.
+#[derive(Debug)]
+pub struct Sps;
+
+impl Plugin for Sps {
+    const TYPE: &'static str = "sps";
+    type Config = Config;
+
+    fn build(_name: &str, config: Config) -> Result<Box<dyn AuditSource>> {
+        let origin = config.origin()?;
+        let info = info::source_info(origin.as_str(), config.look_back());
+        let http = HttpClient::new(origin, &config.tls)?;
+        let look_back = config.look_back();
+        let logins = Logins::new(config.username, config.password, config.login_method, config.allow_search_minion);
+        let api = Api::new(http, logins, config.snapshots);
+        Ok(Box::new(Source { info, api, look_back, user_forms: config.user_forms }))
+    }
+}
+
+/// One appliance.
+#[derive(Debug)]
+struct Source {
+    info: SourceInfo,
+    api: Api,
+    look_back: Duration,
+    user_forms: Vec<String>,
+}
+
+#[async_trait]
+impl AuditSource for Source {
+    fn info(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    async fn check(&self, cx: &Context) -> Result<SourceHealth> {
+        let mut health = SourceHealth { account: Some(self.api.logins.username.clone()), ..SourceHealth::default() };
+        match self.api.probe(cx).await {
+            Ok(response) => health.server_time = response.server_time(),
+            Err(error) if error.kind() == ErrorKind::Denied => {
+                let reason = match error.hint_text() {
+                    Some(hint) => format!("{error}; {hint}"),
+                    None => error.to_string(),
+                };
+                health.denied = self.info.streams.iter().map(|stream| (stream.name.clone(), reason.clone())).collect();
+            }
+            Err(error) => return Err(error),
+        }
+        let appliance = self.api.appliance(cx).await?;
+        health.server_time = health.server_time.or(appliance.server_time);
+        health.product_version = appliance.firmware;
+        health.fingerprint = appliance.host;
+        match appliance.roles.iter().find(|role| role.starts_with("search-")).map(String::as_str) {
+            Some("search-local") => health.notes.push("a search-local node: it shows its own sessions only".to_owned()),
+            Some("search-minion") => {
+                health.notes.push("a search minion: its sessions are searchable on the search master only".to_owned());
+            }
+            Some("search-master") => {
+                health.notes.push("the search master: sessions of search-local nodes are not here".to_owned());
+            }
+            _ => {}
+        }
+        Ok(health)
+    }
+
+    async fn fetch(&self, cx: &Context, request: &PageRequest) -> Result<Page> {
+        Scan { api: &self.api, look_back: self.look_back, user_forms: &self.user_forms }.page(cx, request).await
+    }
+
+    async fn close(&self, cx: &Context) -> Result<()> {
+        self.api.log_out(cx).await;
+        Ok(())
+    }
+}

@@ -1,1 +1,188 @@
-//! fedaudit-truenas
+#![doc = include_str!("../README.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod action;
+mod config;
+mod credential;
+mod gate;
+mod middleware;
+mod normalize;
+mod page;
+mod push;
+mod record;
+mod redact;
+mod rpc;
+mod sessions;
+mod smb;
+mod streams;
+mod sudo;
+mod system;
+mod wire;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use fedaudit_core::{
+    AuditSource, Context, EndReason, Error, ErrorKind, Observed, Page, PageRequest, Plugin, Result, SessionBuilder,
+    SourceHealth, SourceInfo,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+pub use config::Config;
+pub use normalize::{Decoded, Reading, decode_page};
+pub use streams::Service;
+
+use gate::Gate;
+use page::Reader;
+use rpc::{EACCES, EPERM, Failure};
+use streams::SESSIONS;
+
+/// The plugin for `type = "truenas"`.
+#[derive(Clone, Copy, Debug)]
+pub struct TrueNasPlugin;
+
+impl Plugin for TrueNasPlugin {
+    const TYPE: &'static str = "truenas";
+    type Config = Config;
+
+    fn build(name: &str, config: Config) -> Result<Box<dyn AuditSource>> {
+        let gate = Gate::new(&config).map_err(|error| error.at(format!("source '{name}'")))?;
+        let own_key = gate.key_id();
+        let info = streams::info(gate.origin().as_str());
+        Ok(Box::new(TrueNas { info, gate, own_key, remote_controller: config.remote_controller }))
+    }
+}
+
+/// One TrueNAS.
+struct TrueNas {
+    info: SourceInfo,
+    gate: Gate,
+    own_key: Option<String>,
+    remote_controller: bool,
+}
+
+impl fmt::Debug for TrueNas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrueNas").field("origin", self.gate.origin()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl AuditSource for TrueNas {
+    fn info(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    async fn check(&self, cx: &Context) -> Result<SourceHealth> {
+        let connection = self.gate.connection(cx).await?;
+        let mut health = SourceHealth {
+            product_version: Some(connection.release.clone()),
+            account: connection.account.clone(),
+            server_time: connection.server_time,
+            retention_floor: connection.retention_floor(cx).await,
+            ..SourceHealth::default()
+        };
+        // Both are courtesies: a reader with nothing but the audit role may be refused them.
+        if let Ok(version) = self.ask::<String>(cx, "system.version_short", "[]").await {
+            health.product_version = Some(version);
+        }
+        health.fingerprint = self.ask::<String>(cx, "system.host_id", "[]").await.ok();
+        for service in Service::ALL {
+            let params = format!(
+                r#"[{{"services":["{}"],"query-filters":[],"query-options":{{"limit":1,"select":["audit_id"]}}}}]"#,
+                service.as_str()
+            );
+            let found: Option<Vec<serde::de::IgnoredAny>> =
+                allowed(&mut health, service.stream(), "audit.query", self.ask(cx, "audit.query", &params).await)?;
+            if service == Service::System && found.is_some_and(|rows| rows.is_empty()) {
+                health.notes.push("audit.SYSTEM is empty: TrueNAS fills it on Enterprise systems only".to_owned());
+            }
+        }
+        let sessions = self.ask::<serde::de::IgnoredAny>(cx, "auth.sessions", r#"[[],{"limit":1}]"#).await;
+        allowed(&mut health, SESSIONS, "auth.sessions", sessions)?;
+        match self.ask::<AuditConfig>(cx, "audit.config", "[]").await {
+            Ok(config) => match config.enabled_services.smb.as_slice() {
+                [] => health.notes.push("no SMB share is audited: audit.SMB shows logins at most".to_owned()),
+                shares => health.notes.push(format!("audited SMB shares: {}", shares.join(", "))),
+            },
+            Err(_) => health.notes.push("the account may not read audit.config: how far back rows are kept is unknown".to_owned()),
+        }
+        Ok(health)
+    }
+
+    async fn fetch(&self, cx: &Context, request: &PageRequest) -> Result<Page> {
+        if request.stream == SESSIONS {
+            return self.sessions(cx, request).await.map_err(|error| error.at(SESSIONS));
+        }
+        let Some(service) = Service::of_stream(&request.stream) else {
+            return Err(Error::new(ErrorKind::Internal, format!("TrueNAS has no stream '{}'", request.stream)));
+        };
+        let reader = Reader {
+            gate: &self.gate,
+            own_key: self.own_key.as_deref(),
+            remote_controller: self.remote_controller,
+        };
+        reader.page(cx, service, request).await.map_err(|error| error.at(service.stream()))
+    }
+
+    async fn close(&self, cx: &Context) -> Result<()> {
+        self.gate.close(cx).await;
+        Ok(())
+    }
+}
+
+impl TrueNas {
+    async fn ask<T: for<'a> Deserialize<'a>>(&self, cx: &Context, method: &str, params: &str) -> Result<T, Failure> {
+        self.gate.call(cx, method, params).await?.result().map_err(|error| Failure::Wire(error.at(method)))
+    }
+
+    /// The live sessions: one answer, whatever the window.
+    async fn sessions(&self, cx: &Context, request: &PageRequest) -> Result<Page> {
+        const METHOD: &str = "auth.sessions";
+        let answer = self.gate.call(cx, METHOD, "[]").await.map_err(|failure| failure.into_error(METHOD))?;
+        let list: Vec<&RawValue> = answer.result().map_err(|error| error.at(METHOD))?;
+        if request.count_only {
+            let mut page = Page::last(SessionBuilder::new(&cx.source_key).finish()?, EndReason::SinglePage);
+            page.observed.count = Some(list.len() as u64);
+            return Ok(page);
+        }
+        let connection = self.gate.connection(cx).await?;
+        let reading = Reading {
+            now: cx.now(),
+            product_version: Some(&connection.release),
+            source_node: None,
+            own_session: connection.session.as_deref(),
+            own_key: self.own_key.as_deref(),
+        };
+        let (rows, rejected) = sessions::decode(&list, &cx.source_key, &reading)?;
+        let observed = Observed { records: list.len() as u64, ..Observed::default() };
+        Ok(Page { observed, rejected, ..Page::last(rows, EndReason::SinglePage) })
+    }
+}
+
+/// Notes a refusal as a denied stream; other failures end the check.
+fn allowed<T>(health: &mut SourceHealth, stream: &str, method: &str, outcome: Result<T, Failure>) -> Result<Option<T>> {
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(Failure::Refused(refusal)) if matches!(refusal.number(), Some(EACCES | EPERM)) => {
+            let error = Failure::Refused(refusal).into_error(method);
+            let hint = error.hint_text().unwrap_or_default().to_owned();
+            health.denied.push((stream.to_owned(), format!("{}: {hint}", error.message())));
+            Ok(None)
+        }
+        Err(failure) => Err(failure.into_error(method)),
+    }
+}
+
+#[derive(Deserialize)]
+struct AuditConfig {
+    #[serde(default)]
+    enabled_services: EnabledServices,
+}
+
+#[derive(Default, Deserialize)]
+struct EnabledServices {
+    #[serde(default, rename = "SMB")]
+    smb: Vec<String>,
+}

@@ -1,0 +1,234 @@
+//! Writes the product's data objects as XML and as VI JSON, straight into the answer.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::records::{VimValue, VsphereEvent, VsphereSession};
+
+/// RFC 3339 in UTC with six digits, as vCenter writes it.
+pub(super) fn time(micros: i64) -> String {
+    DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+fn escape_xml(out: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            other => out.push(other),
+        }
+    }
+}
+
+/// Writes an element with text.
+pub(super) fn xml_text(out: &mut String, name: &str, text: &str) {
+    xml_open(out, name, "");
+    escape_xml(out, text);
+    xml_close(out, name);
+}
+
+fn xml_open(out: &mut String, name: &str, attributes: &str) {
+    out.push('<');
+    out.push_str(name);
+    out.push_str(attributes);
+    out.push('>');
+}
+
+fn xml_close(out: &mut String, name: &str) {
+    out.push_str("</");
+    out.push_str(name);
+    out.push('>');
+}
+
+/// A JSON string.
+pub(super) fn json_text(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            c if c < ' ' => out.push_str(&format!("\\u{:04x}", c as u32)),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}
+
+/// Types whose slots are declared with exactly this type, so that XML does not name it.
+fn is_declared(type_name: &str) -> bool {
+    type_name.ends_with("EventArgument")
+        || [
+            "KeyAnyValue",
+            "ExtendedEventPair",
+            "TaskInfo",
+            "LocalizedMethodFault",
+            "HostAccountSpec",
+            "VirtualMachineConfigSpec",
+        ]
+        .contains(&type_name)
+}
+
+/// How XML names the type of an element: the customary prefix, or the odd one of one simulator.
+pub(super) fn xsi(odd: bool, type_name: &str) -> String {
+    if odd {
+        format!(
+            " xmlns:_XMLSchema-instance=\"http://www.w3.org/2001/XMLSchema-instance\" _XMLSchema-instance:type=\"{type_name}\""
+        )
+    } else {
+        format!(" xsi:type=\"{type_name}\"")
+    }
+}
+
+/// XML type, JSON type and text of a primitive.
+fn primitive(value: &VimValue) -> Option<(&'static str, &'static str, String)> {
+    Some(match value {
+        VimValue::Text(text) => ("xsd:string", "string", text.clone()),
+        VimValue::Int(number) if i32::try_from(*number).is_ok() => ("xsd:int", "int", number.to_string()),
+        VimValue::Int(number) => ("xsd:long", "long", number.to_string()),
+        VimValue::Bool(truth) => ("xsd:boolean", "boolean", truth.to_string()),
+        VimValue::Time(micros) => ("xsd:dateTime", "dateTime", time(*micros)),
+        _ => return None,
+    })
+}
+
+/// Writes a member as XML.
+pub(super) fn xml_value(out: &mut String, name: &str, value: &VimValue, odd: bool) {
+    match value {
+        VimValue::Text(text) => xml_text(out, name, text),
+        VimValue::Int(number) => xml_text(out, name, itoa::Buffer::new().format(*number)),
+        VimValue::Bool(truth) => xml_text(out, name, if *truth { "true" } else { "false" }),
+        VimValue::Time(micros) => xml_text(out, name, &time(*micros)),
+        VimValue::Object { type_name, members } => {
+            let attributes = if is_declared(type_name) { String::new() } else { xsi(odd, type_name) };
+            xml_open(out, name, &attributes);
+            members.iter().for_each(|(member, value)| xml_value(out, member, value, odd));
+            xml_close(out, name);
+        }
+        VimValue::Ref { kind, value } => {
+            xml_open(out, name, &format!(" type=\"{kind}\""));
+            escape_xml(out, value);
+            xml_close(out, name);
+        }
+        VimValue::List(values) => values.iter().for_each(|value| xml_value(out, name, value, odd)),
+        VimValue::Any(inner) => match (primitive(inner), &**inner) {
+            (Some((xml_type, _, text)), _) => {
+                xml_open(out, name, &xsi(odd, xml_type));
+                escape_xml(out, &text);
+                xml_close(out, name);
+            }
+            (None, VimValue::Ref { kind, value }) => {
+                xml_open(out, name, &format!("{} type=\"{kind}\"", xsi(odd, "ManagedObjectReference")));
+                escape_xml(out, value);
+                xml_close(out, name);
+            }
+            (None, VimValue::Object { type_name, members }) => {
+                xml_open(out, name, &xsi(odd, type_name));
+                members.iter().for_each(|(member, value)| xml_value(out, member, value, odd));
+                xml_close(out, name);
+            }
+            (None, other) => xml_value(out, name, other, odd),
+        },
+    }
+}
+
+/// Writes a value as VI JSON.
+pub(super) fn json_value(out: &mut String, value: &VimValue) {
+    match value {
+        VimValue::Text(text) => json_text(out, text),
+        VimValue::Int(number) => out.push_str(itoa::Buffer::new().format(*number)),
+        VimValue::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
+        VimValue::Time(micros) => json_text(out, &time(*micros)),
+        VimValue::Object { type_name, members } => {
+            out.push_str("{\"_typeName\":");
+            json_text(out, type_name);
+            json_members(out, members);
+            out.push('}');
+        }
+        VimValue::Ref { kind, value } => {
+            out.push_str("{\"_typeName\":\"ManagedObjectReference\",\"type\":");
+            json_text(out, kind);
+            out.push_str(",\"value\":");
+            json_text(out, value);
+            out.push('}');
+        }
+        VimValue::List(values) => {
+            out.push('[');
+            for (at, value) in values.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                json_value(out, value);
+            }
+            out.push(']');
+        }
+        VimValue::Any(inner) => match primitive(inner) {
+            Some((_, json_type, _)) => {
+                out.push_str("{\"_typeName\":");
+                json_text(out, json_type);
+                out.push_str(",\"_value\":");
+                json_value(out, inner);
+                out.push('}');
+            }
+            None => json_value(out, inner),
+        },
+    }
+}
+
+fn json_members(out: &mut String, members: &[(&'static str, VimValue)]) {
+    for (name, value) in members {
+        out.push(',');
+        json_text(out, name);
+        out.push(':');
+        json_value(out, value);
+    }
+}
+
+/// One event as an XML element.
+pub(super) fn xml_event(out: &mut String, event: &VsphereEvent, odd: bool) {
+    xml_open(out, "returnval", &xsi(odd, event.class));
+    xml_text(out, "key", itoa::Buffer::new().format(event.key));
+    xml_text(out, "chainId", itoa::Buffer::new().format(event.chain_id));
+    xml_text(out, "createdTime", &time(event.created));
+    xml_text(out, "userName", &event.user_name);
+    event.members.iter().for_each(|(name, value)| xml_value(out, name, value, odd));
+    xml_close(out, "returnval");
+}
+
+/// One event as a JSON object.
+pub(super) fn json_event(out: &mut String, event: &VsphereEvent) {
+    out.push_str("{\"_typeName\":");
+    json_text(out, event.class);
+    out.push_str(",\"key\":");
+    out.push_str(itoa::Buffer::new().format(event.key));
+    out.push_str(",\"chainId\":");
+    out.push_str(itoa::Buffer::new().format(event.chain_id));
+    out.push_str(",\"createdTime\":");
+    json_text(out, &time(event.created));
+    out.push_str(",\"userName\":");
+    json_text(out, &event.user_name);
+    json_members(out, &event.members);
+    out.push('}');
+}
+
+/// A live session as a data object.
+pub(super) fn session_object(session: &VsphereSession) -> VimValue {
+    let text = |text: &str| VimValue::Text(text.to_owned());
+    VimValue::Object {
+        type_name: "UserSession",
+        members: vec![
+            ("key", text(&session.key)),
+            ("userName", text(&session.user_name)),
+            ("fullName", text(&session.full_name)),
+            ("loginTime", VimValue::Time(session.login_time)),
+            ("lastActiveTime", VimValue::Time(session.last_active_time)),
+            ("locale", text(&session.locale)),
+            ("messageLocale", text(&session.locale)),
+            ("extensionSession", VimValue::Bool(session.extension_session)),
+            ("ipAddress", text(&session.ip_address)),
+            ("userAgent", text(&session.user_agent)),
+            ("callCount", VimValue::Int(session.call_count)),
+        ],
+    }
+}

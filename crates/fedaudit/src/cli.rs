@@ -1,0 +1,184 @@
+//! Arguments.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// One SQL question over the audit logs of many products, answered with a receipt.
+///
+/// Tables: events, sessions, sources, streams, blind_spots ('fedaudit schema' describes them). Every answer says what was
+/// asked of each source and what could not be seen. Exit codes: 0 complete, 1 failed, 2 usage, 3 some part is missing.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 110, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Say more on stderr; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start four stand-in products on this machine and ask them questions
+    Demo(DemoArgs),
+    /// Ask one SQL question of all configured sources
+    #[command(after_help = QUERY_HELP)]
+    Query(Box<QueryArgs>),
+    /// List the configured sources, prove access to them, or describe what one offers
+    Sources(SourcesArgs),
+    /// Describe the tables and their columns
+    Schema(SchemaArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+const QUERY_HELP: &str = "\
+Examples:
+  fedaudit query --from -7d \"SELECT source, action, outcome, count(*) FROM events GROUP BY ALL\"
+  fedaudit query --from -1d \"SELECT time, source, user_name, src_ip FROM events
+                            WHERE action = 'auth.login' AND outcome = 'failure' ORDER BY time DESC LIMIT 20\"
+  fedaudit query --from 2026-01-01 --to 2026-02-01 --format csv --output january.csv \\
+                 \"SELECT * FROM sessions WHERE user_name = 'ana'\"
+  fedaudit query --from -1h --explain \"SELECT * FROM events WHERE ip_in(src_ip, '10.0.0.0/8')\"
+
+Times: RFC 3339 (2026-01-31T12:00:00Z), a date, 'now', or relative: -90s, -15m, -12h, -30d, -4w.
+Nested fields: raw->>'audit_id', unmapped->'event_data'->>'method', json_get_int(raw, 'key').";
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Keep the stand-ins running until interrupted, for questions of your own
+    #[arg(long)]
+    pub(crate) hold: bool,
+    /// Which organisation to make up; the same seed gives the same one
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) seed: u64,
+    /// Roughly how many events its history has
+    #[arg(long, default_value_t = 20_000, value_name = "N")]
+    pub(crate) events: usize,
+    /// Write what really happened to a JSON file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) truth: Option<PathBuf>,
+    /// Write the configuration for the stand-ins to a file of your choice
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config_out: Option<PathBuf>,
+    /// Delay every answer of the stand-ins by this many milliseconds
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    pub(crate) latency_ms: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// Configuration file [default: ./fedaudit.toml, else fedaudit/fedaudit.toml in the user's configuration folder]
+    #[arg(long, value_name = "FILE", env = "FEDAUDIT_CONFIG", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueryArgs {
+    /// The question: one SELECT
+    pub(crate) sql: String,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Bounds events.time from below, and keeps the sessions that reach into the window
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    pub(crate) from: Option<String>,
+    /// Bounds events.time from above (that instant is outside)
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    pub(crate) to: Option<String>,
+    /// Form of the answer [default: table on a terminal, ndjson elsewhere]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// Write the answer to a file instead of stdout
+    #[arg(long, short, value_name = "F")]
+    pub(crate) output: Option<PathBuf>,
+    /// Ask the products themselves; this version knows no other way
+    #[arg(long, conflicts_with = "stored")]
+    pub(crate) live: bool,
+    /// Ask collected rows only; not in this version
+    #[arg(long)]
+    pub(crate) stored: bool,
+    /// What a missing part makes of the exit code: 1, 3 or 0 [default: warn]
+    #[arg(long, value_enum)]
+    pub(crate) partial: Option<Partial>,
+    /// Write the receipt as JSON
+    #[arg(long, value_name = "F")]
+    pub(crate) receipt: Option<PathBuf>,
+    /// Show what each source would be asked instead of asking
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Allow a question without a lower bound in time
+    #[arg(long)]
+    pub(crate) all_time: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns for people
+    Table,
+    /// {"rows":[…],"receipt":{…}}
+    Json,
+    /// One JSON object per line
+    Ndjson,
+    /// Comma-separated values with a header
+    Csv,
+    /// Apache Parquet
+    Parquet,
+    /// Arrow IPC stream
+    Arrow,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Partial {
+    /// Exit code 1
+    Fail,
+    /// Exit code 3
+    #[default]
+    Warn,
+    /// Exit code 0
+    Allow,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SourcesArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<SourcesCommand>,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SourcesCommand {
+    /// List the configured sources; nothing is asked of them
+    List {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Prove address, TLS, credentials and rights of each source
+    Check {
+        /// Only this source
+        name: Option<String>,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Describe what a source offers: streams, push-down, history, blind spots
+    Info {
+        /// The source
+        name: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// Only this table: events or sessions
+    pub(crate) table: Option<String>,
+    /// As Markdown
+    #[arg(long)]
+    pub(crate) markdown: bool,
+}

@@ -1,0 +1,173 @@
+//! The configuration: one TOML file, then `FEDAUDIT_*`, then flags. Unknown keys are errors that name the nearest known one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fedaudit_core::{Error, ErrorKind, Result};
+use fedaudit_engine::{Engine, Options, Source};
+use figment::providers::{Env, Format as _, Toml};
+use figment::value::{Dict, Value};
+use figment::{Figment, error::Kind};
+use serde::Deserialize;
+
+use crate::cli::{ConfigArgs, Partial};
+use crate::times::SystemClock;
+
+/// Variables that replace a key of the file; the list is closed.
+const VARIABLES: &[&str] = &["store", "default_range", "partial"];
+
+/// The file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where collected rows live; not used by this version.
+    pub(crate) store: Option<String>,
+    /// Range of questions that give none, such as `30d`.
+    pub(crate) default_range: Option<String>,
+    /// What a missing part makes of the exit code.
+    #[serde(default)]
+    pub(crate) partial: Partial,
+    /// How far back events are read to rebuild sessions, such as `24h`.
+    look_back: Option<String>,
+    /// Longest time for one page of one source, such as `2m`.
+    page_timeout: Option<String>,
+    #[serde(default)]
+    source: Vec<Dict>,
+}
+
+/// A configuration and the engine over its sources.
+pub(crate) struct Configured {
+    pub(crate) config: Config,
+    pub(crate) engine: Engine,
+}
+
+/// Reads the configuration and builds every source; nothing is asked of a product.
+pub(crate) fn load(arguments: &ConfigArgs) -> Result<Configured> {
+    let path = find(arguments.config.as_deref())?;
+    load_file(&path).map_err(|error| error.at(path.display()))
+}
+
+fn load_file(path: &Path) -> Result<Configured> {
+    let text = std::fs::read_to_string(path).map_err(|error| Error::new(ErrorKind::Config, error.to_string()))?;
+    let figment = Figment::new().merge(Toml::string(&text)).merge(Env::prefixed("FEDAUDIT_").only(VARIABLES));
+    let mut config: Config = figment.extract().map_err(wrong)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut sources: Vec<Source> = Vec::new();
+    for (index, table) in std::mem::take(&mut config.source).into_iter().enumerate() {
+        let source = source(table, folder).map_err(|(name, error)| {
+            error.at(name.map_or_else(|| format!("[[source]] number {}", index + 1), |name| format!("source '{name}'")))
+        })?;
+        if let Some(twin) = sources.iter().find(|known| known.name == source.name) {
+            return Err(Error::new(ErrorKind::Config, format!("two sources are named '{}'", twin.name)));
+        }
+        if let Some(twin) = sources.iter().find(|known| known.source_key == source.source_key) {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("sources '{}' and '{}' have the same identity {}", twin.name, source.name, source.source_key),
+            )
+            .hint("if they are two systems behind one address, give each its own identity = \"…\""));
+        }
+        sources.push(source);
+    }
+    if sources.is_empty() {
+        return Err(Error::new(ErrorKind::Config, "no source is configured")
+            .hint("add a [[source]]; config/fedaudit.toml is a commented sample"));
+    }
+    let mut options = Options::default();
+    if let Some(text) = &config.look_back {
+        options.look_back = crate::times::span(text).map_err(|error| error.at("look_back"))?;
+    }
+    if let Some(text) = &config.page_timeout {
+        options.page_timeout =
+            crate::times::span(text).map_err(|error| error.at("page_timeout"))?.max(Duration::from_secs(1));
+    }
+    Ok(Configured { config, engine: Engine::new(sources, Arc::new(SystemClock), options) })
+}
+
+fn find(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = given {
+        return Ok(path.to_owned());
+    }
+    let here = PathBuf::from("fedaudit.toml");
+    let folder = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")));
+    let of_user = folder.map(|folder| folder.join("fedaudit/fedaudit.toml"));
+    [Some(here), of_user].into_iter().flatten().find(|path| path.exists()).ok_or_else(|| {
+        Error::new(ErrorKind::Config, "no configuration found")
+            .hint("name one with --config FILE, or run 'fedaudit demo' to see fedaudit without one")
+    })
+}
+
+fn source(mut table: Dict, folder: &Path) -> Result<Source, (Option<String>, Error)> {
+    let mut take = |key: &str| match table.remove(key) {
+        None => Ok(None),
+        Some(Value::String(_, text)) => Ok(Some(text)),
+        Some(_) => Err((None, Error::new(ErrorKind::Config, format!("{key} is not a text")))),
+    };
+    let name = take("name")?.ok_or_else(|| (None, Error::new(ErrorKind::Config, "name is missing")))?;
+    let kind = take("type").map_err(|(_, error)| (Some(name.clone()), error))?;
+    let identity = take("identity").map_err(|(_, error)| (Some(name.clone()), error))?;
+    let place = |error| (Some(name.clone()), error);
+    let kind = kind.ok_or_else(|| place(Error::new(ErrorKind::Config, "type is missing")))?;
+    for value in table.values_mut() {
+        relative_to(value, folder);
+    }
+    if let Some(Value::Dict(_, tls)) = table.get_mut("tls")
+        && let Some(Value::String(_, file)) = tls.get_mut("ca_file")
+    {
+        *file = in_folder(file, folder);
+    }
+    let plugin = crate::plugins::source(&kind, &name, Value::from(table)).map_err(place)?;
+    let source_key = identity.unwrap_or_else(|| plugin.info().origin.clone());
+    Ok(Source { name, source_key, plugin })
+}
+
+/// Files of secrets are looked up beside the configuration that names them.
+fn relative_to(value: &mut Value, folder: &Path) {
+    match value {
+        Value::String(_, text) => {
+            if let Some(path) = text.strip_prefix("file:") {
+                *text = format!("file:{}", in_folder(path, folder));
+            }
+        }
+        Value::Dict(_, table) => table.values_mut().for_each(|value| relative_to(value, folder)),
+        Value::Array(_, list) => list.iter_mut().for_each(|value| relative_to(value, folder)),
+        _ => {}
+    }
+}
+
+fn in_folder(path: &str, folder: &Path) -> String {
+    let path = match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => folder.join(path),
+    };
+    path.to_string_lossy().into_owned()
+}
+
+/// An error of figment in our words; an unknown key names the nearest known one.
+pub(crate) fn wrong(error: figment::Error) -> Error {
+    let path = error.path.join(".");
+    let wrapped = match &error.kind {
+        Kind::UnknownField(field, known) => {
+            let nearest = known
+                .iter()
+                .map(|known| (strsim::jaro_winkler(field, known), known))
+                .filter(|(likeness, _)| *likeness > 0.7)
+                .max_by(|a, b| a.0.total_cmp(&b.0));
+            let unknown = Error::new(ErrorKind::Config, format!("unknown key '{field}'"));
+            match nearest {
+                Some((_, known)) => unknown.hint(format!("did you mean '{known}'?")),
+                None => unknown.hint(format!("known keys: {}", known.join(", "))),
+            }
+        }
+        Kind::MissingField(field) => Error::new(ErrorKind::Config, format!("key '{field}' is missing")),
+        // The value is not repeated: it may be a secret at the wrong place.
+        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) => {
+            Error::new(ErrorKind::Config, format!("expected {expected}"))
+        }
+        other => Error::new(ErrorKind::Config, other.to_string()),
+    };
+    if path.is_empty() { wrapped } else { wrapped.at(path) }
+}

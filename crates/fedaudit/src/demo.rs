@@ -1,0 +1,104 @@
+//! `fedaudit demo`: four stand-in products on loopback, and a tour of questions to all of them at once.
+
+use std::fs::File;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use fedaudit_core::{Clock as _, Error, ErrorKind, Result, Time, Window};
+use fedaudit_engine::Question;
+use fedaudit_testkit::demo::{Demo, DemoOptions};
+use fedaudit_testkit::organisation::Settings;
+
+use crate::cli::{ConfigArgs, DemoArgs, Format};
+use crate::exit::Exit;
+use crate::output::Output;
+use crate::query::{answer, file_error};
+use crate::times::SystemClock;
+
+/// The questions of the tour, with what they show.
+const TOUR: &[(&str, &str)] = &[
+    (
+        "Who could not log in, over all products? (Canvas records no failures, so the receipt says that it is blind.)",
+        "SELECT user_name, count(*) AS failures, count(DISTINCT product) AS products, max(time) AS last \
+         FROM events WHERE action = 'auth.login' AND outcome = 'failure' \
+         GROUP BY user_name ORDER BY failures DESC, user_name LIMIT 8",
+    ),
+    (
+        "What happened, by product and kind?",
+        "SELECT product, action, outcome, count(*) AS events FROM events \
+         GROUP BY product, action, outcome ORDER BY events DESC, product, action LIMIT 15",
+    ),
+    (
+        "Which sessions are there, and how do we know? (TrueNAS and Canvas do not list past sessions: rebuilt from events.)",
+        "SELECT product, state, derived, confidence, count(*) AS sessions FROM sessions \
+         GROUP BY product, state, derived, confidence ORDER BY product, state, derived, confidence",
+    ),
+    (
+        "What did administrators do last? (Newest pages first: reading stops as soon as the answer is known.)",
+        "SELECT time, source, user_name, action, target_name, operation FROM events \
+         WHERE action IN ('account.create', 'account.delete', 'role.update', 'priv.grant', 'log.config', 'object.delete') \
+         ORDER BY time DESC LIMIT 8",
+    ),
+];
+
+pub(crate) async fn run(arguments: DemoArgs) -> Result<Exit> {
+    let now = SystemClock.now();
+    // The history ends before the demo starts, so that nothing changes while it is looked at.
+    let to = now.seconds() - 60;
+    let settings = Settings { events: arguments.events, ..Settings::new(arguments.seed, to * 1_000_000) };
+    let options = DemoOptions { latency: Duration::from_millis(arguments.latency_ms), ..DemoOptions::default() };
+    let cannot =
+        |error: std::io::Error| Error::new(ErrorKind::Internal, format!("cannot start the stand-ins: {error}"));
+    let demo = Demo::start(settings, options).await.map_err(cannot)?;
+    let folder = tempfile::Builder::new().prefix("fedaudit-demo-").tempdir().map_err(cannot)?;
+    let config = demo.write_config(folder.path()).map_err(cannot)?;
+    if let Some(path) = &arguments.config_out {
+        std::fs::copy(&config, path).map_err(|error| file_error(path, &error))?;
+    }
+    if let Some(path) = &arguments.truth {
+        let file = File::create(path).map_err(|error| file_error(path, &error))?;
+        demo.world.truth.write_json(file).map_err(|error| file_error(path, &error))?;
+    }
+    say(&format!(
+        "Four stand-in products answer on this machine: {}.",
+        demo.origins().map(|(name, origin)| format!("{name} at {origin}")).join(", ")
+    ));
+    let window = Window { from: Time::from_seconds(demo.world.from / 1_000_000), to: Time::from_seconds(to) };
+    let exit = tour(&config, window).await?;
+    if arguments.hold {
+        let shown = arguments.config_out.as_deref().unwrap_or(&config);
+        say(&format!(
+            "\nThe stand-ins go on answering. Ask them yourself from another terminal, and press Ctrl-C here to end them:\n  \
+             fedaudit query --config {} --from -14d \"SELECT product, count(*) FROM events GROUP BY product\"",
+            shown.display()
+        ));
+        tokio::signal::ctrl_c()
+            .await
+            .map_err(|error| Error::new(ErrorKind::Internal, format!("waiting for Ctrl-C: {error}")))?;
+    }
+    Ok(exit)
+}
+
+async fn tour(config: &Path, window: Window) -> Result<Exit> {
+    let configured = crate::config::load(&ConfigArgs { config: Some(config.to_owned()) })?;
+    for (what, sql) in TOUR {
+        say(&format!("\n{what}\n  {sql}"));
+        let question = Question { sql: (*sql).to_owned(), window, ..Question::default() };
+        let output = Output::new(Format::Table, Box::new(std::io::stdout()), false);
+        // A blind spot is part of the tour: an incomplete receipt is no failure of the demo.
+        answer(&configured.engine, question, output, true).await?.1?;
+    }
+    Ok(Exit::Complete)
+}
+
+/// The guide's own words go to stderr, in colour where somebody looks.
+#[expect(clippy::print_stderr, reason = "a guided tour talks")]
+fn say(text: &str) {
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        let _ = writeln!(stderr, "\x1b[1m{text}\x1b[0m");
+    } else {
+        eprintln!("{text}");
+    }
+}

@@ -1,0 +1,66 @@
+//! Times on the command line, and the clock.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fedaudit_core::{Clock, Error, ErrorKind, Result, Time};
+
+/// The machine's clock.
+#[derive(Debug)]
+pub(crate) struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Time {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Time::from_micros(since.as_micros() as i64)
+    }
+}
+
+/// Reads an instant: RFC 3339, a date, `now`, or an age such as `-30d`.
+pub(crate) fn instant(text: &str, now: Time) -> Result<Time> {
+    if text == "now" {
+        return Ok(now);
+    }
+    if let Some(age) = text.strip_prefix('-') {
+        return Ok(now.minus(span(age)?));
+    }
+    Time::parse(text).map(|parsed| parsed.time).ok_or_else(|| {
+        Error::new(ErrorKind::Config, format!("'{text}' is no time"))
+            .hint("write 2026-01-31T12:00:00Z, 2026-01-31, now, or an age: -15m, -12h, -30d")
+    })
+}
+
+/// Reads a span: a number and one of s, m, h, d, w.
+pub(crate) fn span(text: &str) -> Result<Duration> {
+    let wrong =
+        || Error::new(ErrorKind::Config, format!("'{text}' is no span of time")).hint("write 90s, 15m, 12h, 30d or 4w");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let number: u64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        'w' => 7 * 86_400,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        let now = Time::parse("2026-01-31T12:00:00Z").unwrap().time;
+        let text = |input| instant(input, now).map(|time| time.to_string()).ok();
+        assert_eq!(text("now").as_deref(), Some("2026-01-31T12:00:00Z"));
+        assert_eq!(text("-30d").as_deref(), Some("2026-01-01T12:00:00Z"));
+        assert_eq!(text("-90s").as_deref(), Some("2026-01-31T11:58:30Z"));
+        assert_eq!(text("2026-01-01").as_deref(), Some("2026-01-01T00:00:00Z"));
+        assert_eq!(text("2026-01-01T01:00:00+01:00").as_deref(), Some("2026-01-01T00:00:00Z"));
+        for wrong in ["", "-", "-3x", "-d", "yesterday", "-99999999999999999999d"] {
+            assert_eq!(text(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Which root accounts are read, and who the token belongs to.
+
+use fedaudit_core::{Context, Error, ErrorKind, Result, Time};
+use serde::Deserialize;
+
+use crate::api::{Api, encode, next_link};
+use crate::wire::Scalar;
+
+/// A root account to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// What stands in the path: its id where known, else as configured.
+    pub(crate) path: String,
+    /// Its id, the `tenant` of its rows; unknown where the account itself may not be read.
+    pub(crate) id: Option<String>,
+    /// What the product says of the account's identity.
+    pub(crate) fingerprint: Option<String>,
+}
+
+/// The user that the token acts for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reader {
+    pub(crate) id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) server_time: Option<Time>,
+}
+
+#[derive(Deserialize)]
+struct AccountObject<'a> {
+    #[serde(borrow)]
+    id: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    root_account_id: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    uuid: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    lti_guid: Option<Scalar<'a>>,
+}
+
+#[derive(Deserialize)]
+struct UserObject<'a> {
+    #[serde(borrow)]
+    id: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    login_id: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    name: Option<Scalar<'a>>,
+}
+
+/// Resolves the configured names to root accounts, each once.
+pub(crate) async fn resolve(cx: &Context, api: &Api, configured: &[String]) -> Result<Vec<Account>> {
+    let mut accounts: Vec<Account> = Vec::new();
+    for name in configured {
+        let found = if name == "all" { every(cx, api).await? } else { vec![one(cx, api, name).await?] };
+        for account in found {
+            if !accounts.contains(&account) {
+                accounts.push(account);
+            }
+        }
+    }
+    Ok(accounts)
+}
+
+async fn one(cx: &Context, api: &Api, name: &str) -> Result<Account> {
+    let response = match api.get(cx, &format!("/api/v1/accounts/{}", encode(name))).await {
+        Ok(response) => response,
+        // The audit log may be readable where the account object is not: the log accepts the same names.
+        Err(error) if error.kind() == ErrorKind::Denied => {
+            let id = name.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.to_owned());
+            return Ok(Account { path: name.to_owned(), id, fingerprint: None });
+        }
+        Err(error) => return Err(error),
+    };
+    let object: AccountObject<'_> = parse(&response.body)?;
+    if let Some(root) = object.root_account_id {
+        return Err(Error::new(ErrorKind::Config, format!("account '{name}' is a sub-account"))
+            .hint(format!("login activity is kept by root accounts: write accounts = [\"{}\"]", root.text())));
+    }
+    Account::of(&object).ok_or_else(|| Error::new(ErrorKind::Malformed, format!("account '{name}' has no id")))
+}
+
+/// Every root account that the token administers. Without such an account Canvas answers with an empty list.
+async fn every(cx: &Context, api: &Api) -> Result<Vec<Account>> {
+    let mut accounts = Vec::new();
+    let mut path = "/api/v1/accounts?per_page=100".to_owned();
+    let mut seen = Vec::new();
+    loop {
+        let response = api.get(cx, &path).await?;
+        let objects: Vec<AccountObject<'_>> = parse(&response.body)?;
+        accounts.extend(objects.iter().filter(|object| object.root_account_id.is_none()).filter_map(Account::of));
+        let Some(link) = next_link(&response) else { break };
+        seen.push(std::mem::replace(&mut path, api.origin().resolve(link)?));
+        if seen.contains(&path) {
+            return Err(Error::new(ErrorKind::Malformed, "the list of accounts links to a page that was read before"));
+        }
+    }
+    if accounts.is_empty() {
+        return Err(Error::new(ErrorKind::Denied, "the token administers no root account")
+            .hint("give its user an administrator role in the root account, with 'Statistics - view'"));
+    }
+    Ok(accounts)
+}
+
+impl Account {
+    fn of(object: &AccountObject<'_>) -> Option<Self> {
+        let id = object.id.as_ref()?.text().to_owned();
+        let guid = object
+            .uuid
+            .as_ref()
+            .or(object.lti_guid.as_ref())
+            .map_or_else(|| format!("account {id}"), |g| g.text().to_owned());
+        Some(Self { path: id.clone(), id: Some(id), fingerprint: Some(guid) })
+    }
+}
+
+/// Asks who we are. A token whose scopes do not cover the question still reads the log, so only a refused token is an error.
+pub(crate) async fn reader(cx: &Context, api: &Api) -> Result<Reader> {
+    let response = match api.get(cx, "/api/v1/users/self").await {
+        Ok(response) => response,
+        Err(error) if matches!(error.kind(), ErrorKind::Denied | ErrorKind::NotFound) => return Ok(Reader::default()),
+        Err(error) => return Err(error),
+    };
+    let user: UserObject<'_> = parse(&response.body)?;
+    let text = |scalar: &Scalar<'_>| scalar.text().to_owned();
+    Ok(Reader {
+        id: user.id.as_ref().map(text),
+        name: user.login_id.as_ref().or(user.name.as_ref()).map(text),
+        server_time: response.server_time(),
+    })
+}
+
+fn parse<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T> {
+    serde_json::from_slice(body)
+        .map_err(|error| Error::new(ErrorKind::Malformed, format!("the answer cannot be read: {error}")))
+}

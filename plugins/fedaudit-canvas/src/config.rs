@@ -1,0 +1,63 @@
+//! The keys of a `[[source]]` table with `type = "canvas"`.
+
+use fedaudit_core::{Error, ErrorKind, Result};
+use fedaudit_transport::{Origin, SecretRef, TlsConfig};
+use serde::Deserialize;
+
+/// Where Canvas is, who we are there, and which root accounts are read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Origin of the installation, `https://canvas.example`.
+    pub url: String,
+    /// Whom to trust.
+    #[serde(default)]
+    pub tls: TlsConfig,
+    /// A personal access token.
+    pub token: Option<SecretRef>,
+    /// An OAuth refresh grant, in place of a token.
+    pub oauth: Option<OAuth>,
+    /// Root accounts: `self`, an id, `sis_account_id:…`, or `all` for every root account that the token administers.
+    #[serde(default = "own_account")]
+    pub accounts: Vec<String>,
+}
+
+/// The refresh grant of a developer key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OAuth {
+    /// Id of the developer key.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: SecretRef,
+    /// The long-lived token that buys access tokens.
+    pub refresh_token: SecretRef,
+}
+
+fn own_account() -> Vec<String> {
+    vec!["self".to_owned()]
+}
+
+impl Config {
+    /// Checks what the types cannot say, and returns the origin.
+    pub(crate) fn origin(&self) -> Result<Origin> {
+        let wrong = |text: &str| Error::new(ErrorKind::Config, text);
+        let origin = Origin::parse(&self.url)?;
+        if !origin.is_tls() && !matches!(origin.host(), "localhost" | "127.0.0.1" | "::1") {
+            return Err(wrong("a Canvas token does not travel over plain http").hint("write https:// in url"));
+        }
+        match (&self.token, &self.oauth) {
+            (Some(_), Some(_)) => return Err(wrong("token and oauth exclude each other")),
+            (None, None) => {
+                return Err(wrong("no credentials").hint(
+                    "give token = \"env:NAME\" (an access token), or oauth = { client_id, client_secret, refresh_token }",
+                ));
+            }
+            _ => {}
+        }
+        if self.accounts.is_empty() || self.accounts.iter().any(|account| account.trim().is_empty()) {
+            return Err(wrong("accounts names no account").hint("leave it out for accounts = [\"self\"]"));
+        }
+        Ok(origin)
+    }
+}

@@ -1,0 +1,305 @@
+//! The appliance's REST interface: signed requests, the paths of the session list, what its answers and refusals look
+//! like.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fedaudit_core::{Context, Error, ErrorKind, Result, Time};
+use fedaudit_transport::{HttpClient, HttpRequest, HttpResponse, error_for};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::Mutex;
+
+use crate::login::{Appliance, Login, Logins};
+use crate::object::{Object, text_of};
+
+/// Larger values are cut to this one without a word.
+pub(crate) const LARGEST_PAGE: usize = 500;
+/// Basic search shows no more hits than these, and ignores an offset beyond them.
+pub(crate) const BASIC_HITS: u64 = 10_000;
+
+const SESSIONS: &str = "/api/audit/sessions";
+/// The appliance may hand out an earlier snapshot of the same reader; one of this age is as good as a new one.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// One page of the session list.
+#[derive(Debug, Deserialize)]
+pub(crate) struct List<'a> {
+    /// The sessions, not decoded yet: one bad record must not cost the page.
+    #[serde(borrow)]
+    pub(crate) items: Vec<&'a RawValue>,
+    /// Where the next page is.
+    #[serde(borrow, default)]
+    pub(crate) meta: Meta<'a>,
+}
+
+/// What a list says of itself.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Meta<'a> {
+    /// Link to the next page.
+    #[serde(borrow, default)]
+    pub(crate) next: Option<Cow<'a, str>>,
+    /// Hits; stops counting at [`BASIC_HITS`], missing in snapshots.
+    #[serde(default)]
+    pub(crate) match_count: Option<u64>,
+}
+
+/// Where a list begins and what it holds.
+#[derive(Debug)]
+pub(crate) struct ListQuery<'q> {
+    /// Sessions that started after this.
+    pub(crate) start: Option<Time>,
+    /// Filter.
+    pub(crate) q: Option<&'q str>,
+    /// Sessions a page holds.
+    pub(crate) limit: usize,
+    /// Snapshot to read, or else the offset in a basic search.
+    pub(crate) view: View<'q>,
+}
+
+/// Which view of the sessions a list shows.
+#[derive(Debug)]
+pub(crate) enum View<'q> {
+    /// A frozen one.
+    Snapshot(&'q str),
+    /// The one of now, from an offset on.
+    Basic(u64),
+}
+
+impl ListQuery<'_> {
+    /// Path and query. `end` is never sent: it bounds end times, and would hide sessions that outlast the window.
+    pub(crate) fn path(&self) -> String {
+        let mut path = format!("{SESSIONS}?fields=*&sort=start_time&limit={}", self.limit);
+        if let Some(start) = self.start {
+            // A time without an offset would be read in the appliance's own zone.
+            let text = start.to_string();
+            let _ = write!(path, "&start={}", encode(&format!("{}+00:00", text.trim_end_matches('Z'))));
+        }
+        if let Some(q) = self.q {
+            let _ = write!(path, "&q={}", encode(q));
+        }
+        match self.view {
+            View::Snapshot(id) => {
+                let _ = write!(path, "&snapshot={}", encode(id));
+            }
+            View::Basic(offset) => {
+                let _ = write!(path, "&offset={offset}");
+            }
+        }
+        path
+    }
+}
+
+/// The appliance, logged in when needed.
+#[derive(Debug)]
+pub(crate) struct Api {
+    http: HttpClient,
+    pub(crate) logins: Logins,
+    snapshots: Mutex<Snapshots>,
+}
+
+/// What is known of the appliance's snapshots.
+#[derive(Debug)]
+struct Snapshots {
+    wanted: bool,
+    /// The one handed out last, and when it was new.
+    last: Option<(String, Time)>,
+}
+
+impl Api {
+    pub(crate) fn new(http: HttpClient, logins: Logins, snapshots: bool) -> Self {
+        Self { http, logins, snapshots: Mutex::new(Snapshots { wanted: snapshots, last: None }) }
+    }
+
+    /// GET with the login; when that was lost, with one new login. The status is the caller's to judge, except for 401.
+    pub(crate) async fn get(&self, cx: &Context, path: &str) -> Result<(HttpResponse, Arc<Login>)> {
+        let mut login = self.logins.get(cx, &self.http).await?;
+        let mut response = self.http.send(cx, login.sign(HttpRequest::get(path))).await?;
+        if response.status == 401 {
+            self.logins.forget(&login).await;
+            login = self.logins.get(cx, &self.http).await?;
+            response = self.http.send(cx, login.sign(HttpRequest::get(path))).await?;
+        }
+        if response.status == 401 {
+            let error = refusal(&response).at(self.place(path));
+            return Err(error.hint("the appliance forgot a login it had just given; is the idle time-out, or a limit of logins, too small?"));
+        }
+        Ok((response, login))
+    }
+
+    /// Opens a snapshot. None where the firmware has none, or where the one on offer is too old to show the present.
+    pub(crate) async fn open_snapshot(&self, cx: &Context) -> Result<Option<String>> {
+        let path = format!("{SESSIONS}/_snapshot");
+        if !self.snapshots.lock().await.wanted {
+            return Ok(None);
+        }
+        let (response, _) = self.get(cx, &path).await?;
+        let id = match response.status {
+            200 => {
+                let text = String::from_utf8_lossy(&response.body);
+                let mut answer = Object::parse(&text).map_err(|error| self.unreadable(&response, &error, &path))?;
+                answer.object("body").text("snapshot").map(Cow::into_owned)
+            }
+            // Before 7.1 this is the key of a session that does not exist.
+            400 | 404 | 405 => None,
+            429 => {
+                return Err(refusal(&response).at(self.place(&path)).hint(
+                    "too many readers hold search snapshots; they expire 5 minutes after their last use. \
+                     Try later, or set snapshots = false",
+                ));
+            }
+            _ => return Err(self.refused(&response, &path)),
+        };
+        let mut snapshots = self.snapshots.lock().await;
+        let Some(id) = id else {
+            snapshots.wanted = false;
+            return Ok(None);
+        };
+        let now = cx.now();
+        match &snapshots.last {
+            Some((last, since)) if *last == id => {
+                if since.plus(FRESH) < now {
+                    return Ok(None);
+                }
+            }
+            _ => snapshots.last = Some((id.clone(), now)),
+        }
+        Ok(Some(id))
+    }
+
+    /// Number of sessions in all, the appliance's own count.
+    pub(crate) async fn count(&self, cx: &Context) -> Result<(Option<u64>, Option<Time>)> {
+        #[derive(Deserialize)]
+        struct Count {
+            count: u64,
+        }
+        let path = format!("{SESSIONS}/_count");
+        let (response, _) = self.get(cx, &path).await?;
+        let count = match response.status {
+            200 => {
+                let count: Count = serde_json::from_slice(&response.body)
+                    .map_err(|error| self.unreadable(&response, &error, &path))?;
+                Some(count.count)
+            }
+            404 => None,
+            _ => return Err(self.refused(&response, &path)),
+        };
+        Ok((count, response.server_time()))
+    }
+
+    /// Whether this login may list sessions: the smallest list there is.
+    pub(crate) async fn probe(&self, cx: &Context) -> Result<HttpResponse> {
+        let path = format!("{SESSIONS}?limit=1");
+        let (response, _) = self.get(cx, &path).await?;
+        if response.status != 200 {
+            return Err(self.refused(&response, &path));
+        }
+        serde_json::from_slice::<List<'_>>(&response.body)
+            .map_err(|error| self.unreadable(&response, &error, &path))?;
+        Ok(response)
+    }
+
+    /// What the appliance says of itself.
+    pub(crate) async fn appliance(&self, cx: &Context) -> Result<Appliance> {
+        Ok(self.logins.get(cx, &self.http).await?.appliance.clone())
+    }
+
+    /// Path of a link that the appliance sent; only its own origin is followed.
+    pub(crate) fn resolve(&self, link: &str) -> Result<String> {
+        self.http.origin().resolve(link)
+    }
+
+    pub(crate) async fn log_out(&self, cx: &Context) {
+        self.logins.log_out(cx, &self.http).await;
+    }
+
+    /// The error for a status that is no success.
+    pub(crate) fn refused(&self, response: &HttpResponse, path: &str) -> Error {
+        let error = refusal(response).at(self.place(path));
+        match response.status {
+            403 => error.hint(format!(
+                "give a group of '{}' the Search privilege (for all connections), or the REST server privilege that covers the whole interface",
+                self.logins.username
+            )),
+            404 => error.hint("is this an SPS appliance with its REST interface, version 6.0 or later?"),
+            _ => error,
+        }
+    }
+
+    /// The error for an answer that is not what the interface promises.
+    pub(crate) fn unreadable(&self, response: &HttpResponse, error: &serde_json::Error, path: &str) -> Error {
+        let html = response.header("content-type").is_some_and(|kind| kind.contains("html"));
+        let found = if html {
+            error_for(response)
+        } else {
+            Error::new(ErrorKind::Malformed, format!("the answer cannot be read: {error}"))
+        };
+        found.at(self.place(path))
+    }
+
+    fn place(&self, path: &str) -> String {
+        format!("GET {}{}", self.http.origin(), path.split('?').next().unwrap_or_default())
+    }
+}
+
+/// The error for a refusal, with the appliance's own words where it gives some.
+pub(crate) fn refusal(response: &HttpResponse) -> Error {
+    let error = error_for(response);
+    let text = String::from_utf8_lossy(&response.body);
+    let Some(words) = Object::parse(&text).ok().and_then(|mut body| error_words(body.take("error")?)) else {
+        return error;
+    };
+    let again = Error::new(error.kind(), format!("HTTP {}: {words}", response.status));
+    match error.hint_text() {
+        Some(hint) => again.hint(hint),
+        None => again,
+    }
+}
+
+/// `{"type", "message"}`, or a bare text.
+fn error_words(error: &RawValue) -> Option<String> {
+    let words = match Object::parse(error.get()) {
+        Ok(mut error) => {
+            let parts: Vec<_> = [error.text("type"), error.text("message")].into_iter().flatten().collect();
+            parts.join(": ")
+        }
+        Err(_) => text_of(error)?.into_owned(),
+    };
+    let line: String = words.chars().filter(|c| !c.is_control()).take(300).collect();
+    (!line.is_empty()).then_some(line)
+}
+
+/// Percent-encodes everything but unreserved characters; a `+` would otherwise arrive as a space.
+pub(crate) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len() + 16);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_never_bound_the_end() {
+        let query = ListQuery {
+            start: Time::parse("2026-01-01T00:00:00.25Z").map(|parsed| parsed.time),
+            q: Some(r#"user.name:"a+b""#),
+            limit: 500,
+            view: View::Basic(500),
+        };
+        assert_eq!(
+            query.path(),
+            "/api/audit/sessions?fields=*&sort=start_time&limit=500&start=2026-01-01T00%3A00%3A00.25%2B00%3A00\
+             &q=user.name%3A%22a%2Bb%22&offset=500"
+        );
+    }
+}

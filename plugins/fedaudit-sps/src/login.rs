@@ -1,0 +1,215 @@
+//! The one login of a source: made at the first request, shared by all, made anew when the appliance has forgotten it.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use fedaudit_core::{Context, Error, ErrorKind, Meter, Result, Secret, Time};
+use fedaudit_transport::{HttpClient, HttpRequest, HttpResponse, SecretRef};
+use serde_json::value::RawValue;
+use tokio::sync::Mutex;
+
+use crate::api::{encode, refusal};
+use crate::object::{Object, text_of};
+
+/// What the appliance says of itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Appliance {
+    pub(crate) firmware: Option<String>,
+    pub(crate) host: Option<String>,
+    pub(crate) roles: Vec<String>,
+    pub(crate) server_time: Option<Time>,
+}
+
+/// A login that the appliance has accepted.
+#[derive(Debug)]
+pub(crate) struct Login {
+    cookie: Secret,
+    pub(crate) appliance: Appliance,
+    /// Why this node must not be read, if it must not.
+    refused: Option<Error>,
+}
+
+impl Login {
+    /// The request with the login in it. The cookie is kept by value: cookie stores drop it when the clocks differ,
+    /// because the appliance gives it an expiry.
+    pub(crate) fn sign(&self, request: HttpRequest) -> HttpRequest {
+        let cookie = Secret::new(format!("session_id={}", self.cookie.reveal()));
+        request.header("accept", "application/json").secret_header("cookie", cookie)
+    }
+}
+
+/// Credentials and the login made with them.
+#[derive(Debug)]
+pub(crate) struct Logins {
+    pub(crate) username: String,
+    password: SecretRef,
+    method: Option<String>,
+    allow_search_minion: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    login: Option<Arc<Login>>,
+    /// A password that was refused is not tried again: accounts get locked.
+    refused: Option<(Secret, Error)>,
+}
+
+impl Logins {
+    pub(crate) fn new(
+        username: String,
+        password: SecretRef,
+        method: Option<String>,
+        allow_search_minion: bool,
+    ) -> Self {
+        Self { username, password, method, allow_search_minion, state: Mutex::default() }
+    }
+
+    /// The login, made now if there is none. Whoever comes while it is being made waits for it.
+    pub(crate) async fn get(&self, cx: &Context, http: &HttpClient) -> Result<Arc<Login>> {
+        let mut state = self.state.lock().await;
+        let login = if let Some(login) = &state.login {
+            Arc::clone(login)
+        } else {
+            let login = Arc::new(self.log_in(cx, http, &mut state).await?);
+            state.login = Some(Arc::clone(&login));
+            login
+        };
+        match &login.refused {
+            Some(error) => Err(error.clone()),
+            None => Ok(login),
+        }
+    }
+
+    /// Forgets a login that the appliance no longer knows, unless somebody has made a new one already.
+    pub(crate) async fn forget(&self, lost: &Arc<Login>) {
+        let mut state = self.state.lock().await;
+        if state.login.as_ref().is_some_and(|login| Arc::ptr_eq(login, lost)) {
+            state.login = None;
+        }
+    }
+
+    /// Logs out. The answer does not matter: an unused login ends by itself after the idle time.
+    pub(crate) async fn log_out(&self, cx: &Context, http: &HttpClient) {
+        let mut state = self.state.lock().await;
+        state.refused = None;
+        if let Some(login) = state.login.take() {
+            let request = login.sign(HttpRequest::delete("/api/authentication")).attempts(1);
+            if let Err(error) = http.send(cx, request).await {
+                tracing::debug!(%error, "log-out was not answered");
+            }
+        }
+    }
+
+    async fn log_in(&self, cx: &Context, http: &HttpClient, state: &mut State) -> Result<Login> {
+        let password = self.password.resolve()?;
+        if let Some((refused, error)) = &state.refused
+            && *refused == password
+        {
+            return Err(error.clone());
+        }
+        Meter::count(&cx.meter.logins);
+        let token =
+            base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", self.username, password.reveal()));
+        let path = match &self.method {
+            Some(method) => format!("/api/authentication?type=password&login_method={}", encode(method)),
+            None => "/api/authentication".to_owned(),
+        };
+        let request = HttpRequest::get(path)
+            .header("accept", "application/json")
+            .secret_header("authorization", Secret::new(format!("Basic {token}")));
+        let response = http.send(cx, request).await?;
+        let cookie = match response.status {
+            200..300 => session_cookie(&response).ok_or_else(|| interactive(&response)),
+            401 if asks_for_more(&response) => Err(interactive(&response)),
+            401 => Err(refusal(&response).hint(
+                "check username and password; an account of another login backend needs login_method. \
+                 The password is not tried again, so that the account is not locked",
+            )),
+            _ => Err(refusal(&response)
+                .hint("is this the address of the SPS web interface, with management access enabled?")),
+        };
+        let cookie = match cookie {
+            Ok(cookie) => cookie,
+            Err(error) => {
+                let error = error.at(format!("log in as {} at {}", self.username, http.origin()));
+                if error.kind() == ErrorKind::Unauthenticated {
+                    state.refused = Some((password, error.clone()));
+                }
+                return Err(error);
+            }
+        };
+        let mut login = Login { cookie, appliance: Appliance::default(), refused: None };
+        let response = http.send(cx, login.sign(HttpRequest::get("/api/info"))).await?;
+        if response.status == 200 {
+            login.appliance = appliance(&response)
+                .map_err(|error| malformed(&response, &error).at(format!("GET {}/api/info", http.origin())))?;
+        } else {
+            tracing::warn!(status = response.status, "the appliance does not tell its version and roles");
+        }
+        login.appliance.server_time = response.server_time();
+        login.refused = self.minion(&login.appliance);
+        Ok(login)
+    }
+
+    /// A minion answers every search with "nothing", and looks healthy.
+    fn minion(&self, appliance: &Appliance) -> Option<Error> {
+        let minion = appliance.roles.iter().any(|role| role == "search-minion");
+        (minion && !self.allow_search_minion).then(|| {
+            let host = appliance.host.as_deref().unwrap_or("this node");
+            Error::new(ErrorKind::Config, format!("{host} is a search minion: its sessions can be searched on the search master only"))
+                .hint("configure the search master as the source, or set allow_search_minion = true to read this node all the same")
+        })
+    }
+}
+
+/// The value of the `session_id` cookie; others come beside it and are not needed.
+fn session_cookie(response: &HttpResponse) -> Option<Secret> {
+    response.headers.get_all("set-cookie").iter().find_map(|cookie| {
+        let value = cookie.to_str().ok()?.trim_start().strip_prefix("session_id=")?.split(';').next()?.trim();
+        (!value.is_empty()).then(|| Secret::new(value))
+    })
+}
+
+fn asks_for_more(response: &HttpResponse) -> bool {
+    let text = String::from_utf8_lossy(&response.body).to_lowercase();
+    text.contains("challenge") || text.contains("two-factor") || text.contains("one-time")
+}
+
+/// The password alone was not enough.
+fn interactive(response: &HttpResponse) -> Error {
+    if !response.is_json() && !response.body.is_empty() {
+        return fedaudit_transport::error_for(response);
+    }
+    Error::new(
+        ErrorKind::Unauthenticated,
+        "the appliance wants an interactive login: it accepted the request without giving a login",
+    )
+    .hint("use a dedicated local user without a second factor, and login_method = \"local\"")
+}
+
+fn malformed(response: &HttpResponse, error: &impl std::fmt::Display) -> Error {
+    if response.is_json() {
+        Error::new(ErrorKind::Malformed, format!("the answer cannot be read: {error}"))
+    } else {
+        fedaudit_transport::error_for(response)
+    }
+}
+
+fn appliance(response: &HttpResponse) -> serde_json::Result<Appliance> {
+    let text = String::from_utf8_lossy(&response.body);
+    let mut body = Object::parse(&text)?.object("body");
+    let text = |body: &mut Object<'_>, name: &str| body.text(name).map(std::borrow::Cow::into_owned);
+    let host = text(&mut body, "hostname");
+    let domain = text(&mut body, "domainname");
+    let roles = body.take("roles").and_then(|roles| serde_json::from_str::<Vec<&RawValue>>(roles.get()).ok());
+    Ok(Appliance {
+        firmware: text(&mut body, "firmware_version"),
+        host: match (host, domain) {
+            (Some(host), Some(domain)) => Some(format!("{host}.{domain}")),
+            (host, _) => host,
+        },
+        roles: roles.unwrap_or_default().into_iter().filter_map(text_of).map(std::borrow::Cow::into_owned).collect(),
+        server_time: None,
+    })
+}

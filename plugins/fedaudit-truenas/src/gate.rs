@@ -1,0 +1,295 @@
+//! The way in: which release answers, one login for all concurrent readers, and one new login when that was lost.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fedaudit_core::{Context, Error, ErrorKind, Meter, Result, Secret, Time};
+use fedaudit_transport::{HttpClient, HttpRequest, Origin, TlsConfig, WebSocket, error_for};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::config::{Config, Credential};
+use crate::rpc::{Answer, Failure, Rpc};
+
+/// A refused login is not tried again for this long: each attempt is audited, and some set-ups lock the account.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
+/// A logout that takes longer is given up; closing the socket ends the session as well.
+const LOGOUT: Duration = Duration::from_secs(5);
+
+/// A release of the product, as the newest version of its API.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Release(Vec<u32>);
+
+impl Release {
+    /// `v25.10.1`
+    fn parse(text: &str) -> Option<Self> {
+        text.strip_prefix('v')?.split('.').map(|part| part.parse().ok()).collect::<Option<_>>().map(Self)
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<String> = self.0.iter().map(u32::to_string).collect();
+        f.write_str(&parts.join("."))
+    }
+}
+
+/// A connection that is logged in.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) rpc: Rpc,
+    /// Release as text: `25.10.1`.
+    pub(crate) release: String,
+    /// The product's clock when the connection was made.
+    pub(crate) server_time: Option<Time>,
+    /// Account the product says we are.
+    pub(crate) account: Option<String>,
+    /// Id of this connection's session, where we may see it.
+    pub(crate) session: Option<String>,
+    /// Days that audit rows are kept, where we may see it.
+    retention: OnceCell<Option<i64>>,
+}
+
+impl Connection {
+    /// Before this time nothing is kept.
+    pub(crate) async fn retention_floor(&self, cx: &Context) -> Option<Time> {
+        #[derive(Deserialize)]
+        struct AuditConfig {
+            retention: i64,
+        }
+        let days = self
+            .retention
+            .get_or_init(|| async {
+                let answer = self.rpc.call(cx, "audit.config", "[]").await.ok()?;
+                answer.result::<AuditConfig>().ok().map(|config| config.retention).filter(|days| *days > 0)
+            })
+            .await;
+        days.map(|days| cx.now().minus(Duration::from_secs(days as u64 * 86_400)))
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    Out,
+    In(Arc<Connection>),
+    /// The product refused us until then.
+    Refused(Error, Time),
+}
+
+/// Logs in when a call needs it.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    origin: Origin,
+    tls: TlsConfig,
+    http: HttpClient,
+    username: String,
+    credential: Credential,
+    state: Mutex<State>,
+}
+
+impl Gate {
+    pub(crate) fn new(config: &Config) -> Result<Self> {
+        let origin = Origin::parse(&config.url)?;
+        let credential = config.credential(&origin)?;
+        if !origin.is_tls() {
+            tracing::warn!(%origin, "the password of this source travels in clear text");
+        }
+        Ok(Self {
+            http: HttpClient::new(origin.clone(), &config.tls)?,
+            tls: config.tls.clone(),
+            username: config.username.clone(),
+            credential,
+            state: Mutex::new(State::Out),
+            origin,
+        })
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Id of the API key, the number in front of its secret part.
+    pub(crate) fn key_id(&self) -> Option<String> {
+        let Credential::ApiKey(key) = &self.credential else { return None };
+        let key = key.resolve().ok()?;
+        let (id, _) = key.reveal().split_once('-')?;
+        id.parse::<u64>().ok().map(|id| id.to_string())
+    }
+
+    /// The connection; opened and logged in if there is none.
+    pub(crate) async fn connection(&self, cx: &Context) -> Result<Arc<Connection>> {
+        let mut state = self.state.lock().await;
+        match &*state {
+            State::In(connection) => return Ok(Arc::clone(connection)),
+            State::Refused(error, until) if cx.now() < *until => return Err(error.clone()),
+            State::Refused(..) | State::Out => {}
+        }
+        match self.open(cx).await {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                *state = State::In(Arc::clone(&connection));
+                Ok(connection)
+            }
+            Err(error) => {
+                let refused = matches!(
+                    error.kind(),
+                    ErrorKind::Unauthenticated | ErrorKind::Denied | ErrorKind::RateLimited
+                );
+                *state = if refused { State::Refused(error.clone(), cx.now().plus(REFUSED_FOR)) } else { State::Out };
+                Err(error)
+            }
+        }
+    }
+
+    /// Calls a method, with one new login where the old one was lost. Only for calls that change nothing.
+    pub(crate) async fn call(&self, cx: &Context, method: &str, params: &str) -> std::result::Result<Answer, Failure> {
+        let connection = self.connection(cx).await.map_err(Failure::Wire)?;
+        match connection.rpc.call(cx, method, params).await {
+            Err(failure) if failure.is_lost_login() => {
+                tracing::debug!(method, "the login was lost, logging in again");
+                self.forget(&connection).await;
+                let connection = self.connection(cx).await.map_err(Failure::Wire)?;
+                connection.rpc.call(cx, method, params).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Forgets a connection, unless somebody has put another in its place already.
+    async fn forget(&self, lost: &Arc<Connection>) {
+        let mut state = self.state.lock().await;
+        if matches!(&*state, State::In(current) if Arc::ptr_eq(current, lost)) {
+            *state = State::Out;
+        }
+    }
+
+    /// Logs out and closes the connection, if there is one.
+    pub(crate) async fn close(&self, cx: &Context) {
+        let state = std::mem::replace(&mut *self.state.lock().await, State::Out);
+        if let State::In(connection) = state {
+            // The caller's deadline may be what brought us here.
+            let cx = Context { deadline: None, ..cx.clone() };
+            let logout = connection.rpc.call(&cx, "auth.logout", "[]");
+            if !matches!(tokio::time::timeout(LOGOUT, logout).await, Ok(Ok(_))) {
+                tracing::debug!("no answer to the logout; closing the connection ends the session, too");
+            }
+            connection.rpc.close().await;
+        }
+    }
+
+    async fn open(&self, cx: &Context) -> Result<Connection> {
+        let (release, server_time) = self.release(cx).await?;
+        let socket = WebSocket::connect(cx, &self.origin, "/api/current", &self.tls).await?;
+        let rpc = Rpc::new(cx, socket);
+        let account = self.login(cx, &rpc).await.map_err(|error| error.at(&self.origin))?;
+        let session = own_session(cx, &rpc).await;
+        let release = release.to_string();
+        Ok(Connection { rpc, release, server_time, account, session, retention: OnceCell::new() })
+    }
+
+    /// The newest API version, from the one question that needs no login.
+    async fn release(&self, cx: &Context) -> Result<(Release, Option<Time>)> {
+        const PATH: &str = "/api/versions";
+        let response = self.http.send(cx, HttpRequest::get(PATH)).await?;
+        let place = format!("{}{PATH}", self.origin);
+        if response.status == 404 {
+            return Err(Error::new(ErrorKind::Unsupported, "this TrueNAS has no JSON-RPC API")
+                .at(place)
+                .hint("fedaudit reads TrueNAS 25.04 and later"));
+        }
+        let versions: Option<Vec<String>> = serde_json::from_slice(&response.body).ok().filter(|_| response.status == 200);
+        let newest = versions.and_then(|versions| versions.iter().filter_map(|text| Release::parse(text)).max());
+        let Some(release) = newest else {
+            return Err(if response.status == 200 {
+                Error::new(ErrorKind::Malformed, "the answer is no list of API versions")
+                    .hint("is this the address of a TrueNAS, and is nothing in front of it answering?")
+                    .at(place)
+            } else {
+                error_for(&response).at(place)
+            });
+        };
+        Ok((release, response.server_time()))
+    }
+
+    /// Proves who we are; returns the account that the product made of it.
+    async fn login(&self, cx: &Context, rpc: &Rpc) -> Result<Option<String>> {
+        #[derive(Deserialize)]
+        struct Login {
+            response_type: String,
+            #[serde(default)]
+            user_info: Option<UserInfo>,
+        }
+        #[derive(Deserialize)]
+        struct UserInfo {
+            pw_name: Option<String>,
+        }
+        Meter::count(&cx.meter.logins);
+        let params = self.login_params()?;
+        let answer = rpc.call(cx, "auth.login_ex", params.reveal()).await.map_err(|failure| failure.into_error("auth.login_ex"))?;
+        let login: Login = answer.result()?;
+        let refused = |text: &str, hint: &str| Err(Error::new(ErrorKind::Unauthenticated, text).hint(hint));
+        let user = &self.username;
+        match login.response_type.as_str() {
+            "SUCCESS" => Ok(login.user_info.and_then(|info| info.pw_name)),
+            "AUTH_ERR" => refused(
+                &format!("TrueNAS does not accept the credential of '{user}'"),
+                match self.credential {
+                    Credential::ApiKey(_) => "the key must belong to exactly this username and must not be revoked",
+                    Credential::Password(_) => "check the password and that the account is not locked",
+                },
+            ),
+            "EXPIRED" => refused(
+                &format!("the credential of '{user}' is expired or revoked"),
+                "create a new API key; TrueNAS revokes keys that were ever sent over plain HTTP",
+            ),
+            "OTP_REQUIRED" => refused(
+                &format!("'{user}' needs a second factor, which a program cannot give"),
+                "read with an API key, or with an account without two-factor authentication",
+            ),
+            "DENIED" => Err(Error::new(ErrorKind::Denied, format!("'{user}' may not use the API"))
+                .hint("give the account a privilege with the roles SYSTEM_AUDIT_READ and AUTH_SESSIONS_READ")),
+            "REDIRECT" => Err(Error::new(ErrorKind::Unavailable, "this is the standby controller")
+                .hint("configure the address of the active controller, or the virtual address of the pair")),
+            other => Err(Error::new(ErrorKind::Unsupported, format!("unknown answer to the login: {other}"))),
+        }
+    }
+
+    fn login_params(&self) -> Result<Secret> {
+        let name = &self.username;
+        let login = match &self.credential {
+            Credential::ApiKey(key) => {
+                json!([{"mechanism": "API_KEY_PLAIN", "username": name, "api_key": key.resolve()?.reveal()}])
+            }
+            Credential::Password(password) => {
+                json!([{"mechanism": "PASSWORD_PLAIN", "username": name, "password": password.resolve()?.reveal()}])
+            }
+        };
+        Ok(Secret::new(login.to_string()))
+    }
+}
+
+/// Our own session's id, so that the rows we cause ourselves can be told.
+async fn own_session(cx: &Context, rpc: &Rpc) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Session {
+        id: String,
+    }
+    let answer = rpc.call(cx, "auth.sessions", r#"[[["current","=",true]],{"limit":1}]"#).await.ok()?;
+    answer.result::<Vec<Session>>().ok()?.into_iter().next().map(|session| session.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_ordered_by_number() {
+        let of = |text| Release::parse(text).unwrap();
+        assert!(of("v25.10.10") > of("v25.10.9"));
+        assert!(of("v26.0.0") > of("v25.10.7"));
+        assert_eq!(of("v25.10.1").to_string(), "25.10.1");
+        assert_eq!(Release::parse("current"), None);
+    }
+}

@@ -1,0 +1,320 @@
+//! JSON-RPC over one WebSocket that many calls share: a task owns the socket, pairs answers with calls by their id, and
+//! keeps idle connections alive.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use fedaudit_core::{Context, Error, ErrorKind, Result};
+use fedaudit_transport::WebSocket;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+/// Calls in flight; the product runs ten at once and refuses the connection's 21st.
+const IN_FLIGHT: usize = 10;
+/// The proxy in front of the product drops connections after a minute of silence.
+const KEEP_ALIVE: Duration = Duration::from_secs(25);
+/// Not even an answer to a ping for this long: the other side is gone.
+const SILENCE: Duration = Duration::from_secs(90);
+/// Id of keep-alive calls; the others count from one.
+const PING_ID: u64 = 0;
+
+/// Errors of the product's own numbering.
+pub(crate) const EPERM: i64 = 1;
+pub(crate) const EACCES: i64 = 13;
+const ENOENT: i64 = 2;
+const EBUSY: i64 = 16;
+const EINVAL: i64 = 22;
+const EOPNOTSUPP: i64 = 95;
+const ENOTAUTHENTICATED: i64 = 207;
+
+/// Why a call has no result.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The product answered with an error.
+    Refused(Refusal),
+    /// There is no answer.
+    Wire(Error),
+}
+
+/// An error as the product sent it, without its trace: that one can hold server-side values.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Refusal {
+    code: i64,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    data: Option<Details>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    error: Option<i64>,
+    reason: Option<String>,
+    trace: Option<Trace>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Trace {
+    class: Option<String>,
+}
+
+impl Refusal {
+    /// The product's error number, where it gives one.
+    pub(crate) fn number(&self) -> Option<i64> {
+        self.data.as_ref()?.error
+    }
+
+    /// Whether a record of the page, not the question, made the call fail: one that the product itself cannot decode.
+    pub(crate) fn is_poisoned_page(&self) -> bool {
+        let data = self.data.as_ref();
+        let class = data.and_then(|data| data.trace.as_ref()?.class.as_deref()).unwrap_or_default();
+        let reason = data.and_then(|data| data.reason.as_deref()).unwrap_or_default();
+        self.code == -32001
+            && (class == "JSONDecodeError" || reason.contains("validation error") || reason.contains("malformed JSON"))
+    }
+
+    /// What the product said, on one line.
+    pub(crate) fn text(&self) -> String {
+        let reason = self.data.as_ref().and_then(|data| data.reason.as_deref()).unwrap_or(&self.message);
+        reason.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect()
+    }
+}
+
+impl Failure {
+    /// Whether a new login may help.
+    pub(crate) fn is_lost_login(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => refusal.number() == Some(ENOTAUTHENTICATED),
+            Self::Wire(error) => error.kind() == ErrorKind::Unavailable,
+        }
+    }
+
+    /// The error for people and for the receipt.
+    pub(crate) fn into_error(self, method: &str) -> Error {
+        let refusal = match self {
+            Self::Wire(error) => return error.at(method),
+            Self::Refused(refusal) => refusal,
+        };
+        let kind = match (refusal.code, refusal.number()) {
+            (-32000, _) | (_, Some(EBUSY)) => ErrorKind::RateLimited,
+            (-32601 | -32602, _) | (_, Some(EOPNOTSUPP)) => ErrorKind::Unsupported,
+            (_, Some(ENOTAUTHENTICATED)) => ErrorKind::Unauthenticated,
+            (_, Some(EPERM | EACCES)) => ErrorKind::Denied,
+            (_, Some(ENOENT)) => ErrorKind::NotFound,
+            (-32700 | -32600, _) => ErrorKind::Internal,
+            (_, Some(EINVAL)) => ErrorKind::Malformed,
+            _ => ErrorKind::Unavailable,
+        };
+        let error = Error::new(kind, refusal.text()).at(method);
+        match kind {
+            ErrorKind::Denied => error.hint(if method == "auth.sessions" {
+                "give the account the role AUTH_SESSIONS_READ (READONLY_ADMIN includes it)"
+            } else {
+                "give the account the role SYSTEM_AUDIT_READ (READONLY_ADMIN includes it)"
+            }),
+            ErrorKind::RateLimited => {
+                error.hint("TrueNAS allows 20 logins a minute from one address; wait a minute, or query less often")
+            }
+            _ => error,
+        }
+    }
+}
+
+/// The text of an answer.
+#[derive(Debug)]
+pub(crate) struct Answer(String);
+
+impl Answer {
+    /// The result, borrowed from the answer.
+    pub(crate) fn result<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
+        #[derive(Deserialize)]
+        struct Envelope<T> {
+            result: T,
+        }
+        serde_json::from_str::<Envelope<T>>(&self.0)
+            .map(|envelope| envelope.result)
+            .map_err(|error| Error::new(ErrorKind::Malformed, format!("the answer cannot be read: {error}")))
+    }
+
+    /// The refusal, if it is one.
+    ///
+    /// Answers are megabytes and refusals are short, and `error` comes before anything long: so only a text without a
+    /// result is decoded here.
+    fn into_result(self) -> std::result::Result<Self, Failure> {
+        #[derive(Deserialize)]
+        struct Refused {
+            error: Refusal,
+        }
+        let head = self.0.get(..64).unwrap_or(&self.0);
+        let says_result = head.contains("\"result\"") && !head.contains("\"error\"");
+        if says_result {
+            return Ok(self);
+        }
+        match serde_json::from_str::<Refused>(&self.0) {
+            Ok(refused) => Err(Failure::Refused(refused.error)),
+            Err(_) => Ok(self),
+        }
+    }
+}
+
+enum Command {
+    Call { cx: Context, id: u64, text: String, reply: oneshot::Sender<Result<String>> },
+    Close(oneshot::Sender<()>),
+}
+
+/// A shared connection.
+#[derive(Debug)]
+pub(crate) struct Rpc {
+    commands: mpsc::Sender<Command>,
+    slots: Semaphore,
+    next_id: AtomicU64,
+}
+
+impl Rpc {
+    /// Takes over an open socket.
+    pub(crate) fn new(cx: &Context, socket: WebSocket) -> Self {
+        let (commands, received) = mpsc::channel(IN_FLIGHT);
+        // The task outlives the call that opened the connection: neither its deadline nor its counters.
+        let cx = Context { deadline: None, meter: std::sync::Arc::default(), ..cx.clone() };
+        tokio::spawn(drive(cx, socket, received));
+        Self { commands, slots: Semaphore::new(IN_FLIGHT), next_id: AtomicU64::new(PING_ID + 1) }
+    }
+
+    /// Calls a method; `params` is a JSON list.
+    pub(crate) async fn call(&self, cx: &Context, method: &str, params: &str) -> std::result::Result<Answer, Failure> {
+        let text = self.exchange(cx, method, params).await.map_err(Failure::Wire)?;
+        cx.meter.bytes.fetch_add(text.len() as u64, Relaxed);
+        Answer(text).into_result()
+    }
+
+    async fn exchange(&self, cx: &Context, method: &str, params: &str) -> Result<String> {
+        let lost = || Error::new(ErrorKind::Unavailable, "the connection was lost");
+        let id = self.next_id.fetch_add(1, Relaxed);
+        let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
+        let exchange = async {
+            let _slot = self.slots.acquire().await.map_err(|_| lost())?;
+            let (reply, answer) = oneshot::channel();
+            self.commands.send(Command::Call { cx: cx.clone(), id, text, reply }).await.map_err(|_| lost())?;
+            answer.await.map_err(|_| lost())?
+        };
+        match cx.deadline {
+            None => exchange.await,
+            Some(deadline) => {
+                let left = deadline.micros().saturating_sub(cx.now().micros()).max(0);
+                tokio::time::timeout(Duration::from_micros(left as u64), exchange)
+                    .await
+                    .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no answer within the deadline")))
+            }
+        }
+    }
+
+    /// Closes the socket and waits until it is.
+    pub(crate) async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.commands.send(Command::Close(done)).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+}
+
+/// Owns the socket until it is closed, fails, or nobody holds the connection any more.
+async fn drive(cx: Context, mut socket: WebSocket, mut commands: mpsc::Receiver<Command>) {
+    let mut waiting: HashMap<u64, oneshot::Sender<Result<String>>> = HashMap::new();
+    let mut keep_alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+    keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heard = Instant::now();
+    let failure = loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(Command::Call { cx, id, text, reply }) => {
+                    waiting.insert(id, reply);
+                    if let Err(error) = socket.send(&cx, text).await {
+                        break error;
+                    }
+                }
+                Some(Command::Close(done)) => {
+                    socket.close().await;
+                    let _ = done.send(());
+                    return;
+                }
+                None => {
+                    socket.close().await;
+                    return;
+                }
+            },
+            message = socket.next(&cx) => match message {
+                Ok(text) => {
+                    heard = Instant::now();
+                    // Notifications and answers to calls that were given up have no taker.
+                    if let Some(reply) = answered(&text).and_then(|id| waiting.remove(&id)) {
+                        let _ = reply.send(Ok(text));
+                    }
+                }
+                Err(error) => break error,
+            },
+            _ = keep_alive.tick() => {
+                if heard.elapsed() > SILENCE {
+                    break Error::new(ErrorKind::Unavailable, "the product fell silent");
+                }
+                let ping = format!(r#"{{"jsonrpc":"2.0","id":{PING_ID},"method":"core.ping","params":[]}}"#);
+                if let Err(error) = socket.send(&cx, ping).await {
+                    break error;
+                }
+            }
+        }
+    };
+    for (_, reply) in waiting {
+        let _ = reply.send(Err(failure.clone()));
+    }
+}
+
+/// The id of the call that a message answers.
+fn answered(text: &str) -> Option<u64> {
+    trailing_id(text).or_else(|| {
+        #[derive(Deserialize)]
+        struct Envelope<'a> {
+            #[serde(borrow)]
+            id: Option<&'a RawValue>,
+        }
+        serde_json::from_str::<Envelope<'_>>(text).ok()?.id?.get().parse().ok()
+    })
+}
+
+/// The product writes the id last. A text that ends in `,"id":7}` has it as a member of the outermost object, so that
+/// megabytes of result need not be decoded to find it.
+fn trailing_id(text: &str) -> Option<u64> {
+    let inner = text.trim_end().strip_suffix('}')?.trim_end();
+    let head = inner.trim_end_matches(|c: char| c.is_ascii_digit());
+    let digits = &inner[head.len()..];
+    let before = head.trim_end().strip_suffix(':')?.trim_end();
+    before.ends_with("\"id\"").then(|| digits.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_find_their_call() {
+        assert_eq!(answered(r#"{"jsonrpc": "2.0", "result": [1], "id": 12}"#), Some(12));
+        assert_eq!(answered(r#"{"jsonrpc":"2.0","id":12,"result":{"a":{"id":7}}}"#), Some(12));
+        assert_eq!(answered(r#"{"jsonrpc":"2.0","method":"collection_update","params":{"id":7}}"#), None);
+        assert_eq!(answered("no JSON"), None);
+    }
+
+    #[test]
+    fn refusals_have_kinds_and_no_traces() {
+        let text = r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"Method call error","data":{"error":13,"errname":"EACCES",
+            "reason":"[EACCES] Not authorized","trace":{"class":"CallError","frames":[{"locals":{"password":"hunter"}}]},"extra":null}},"id":3}"#;
+        let Err(failure) = Answer(text.to_owned()).into_result() else { panic!("a refusal") };
+        let error = failure.into_error("audit.query");
+        assert_eq!(error.kind(), ErrorKind::Denied);
+        assert!(error.hint_text().unwrap().contains("SYSTEM_AUDIT_READ"));
+        assert!(!format!("{error:?}").contains("hunter"));
+    }
+}

@@ -1,0 +1,204 @@
+//! What the tests share: a world, a stand-in that serves it, a source that reads it, and looks into the rows.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array, RecordBatch};
+use fedaudit_core::{AuditSource, Clock, Context, EndReason, Meter, Next, PageRequest, Plugin, Rejected, Time};
+use fedaudit_testkit::records::World;
+use fedaudit_testkit::vsphere::{Options, StandIn};
+use fedaudit_testkit::{Authority, RequestLog, ServerHandle, Settings, serve};
+use fedaudit_vsphere::{Config, VSphere};
+
+pub const PASSWORD: &str = "correct horse";
+
+/// The same small history for every test.
+pub fn world() -> Arc<World> {
+    static WORLD: LazyLock<Arc<World>> = LazyLock::new(|| {
+        let settings = Settings { days: 3, events: 4000, ..Settings::new(7, 1_770_249_600_000_000) };
+        Arc::new(World::generate(&settings))
+    });
+    Arc::clone(&WORLD)
+}
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Time {
+        Time::from_micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64)
+    }
+}
+
+pub fn context() -> Context {
+    Context {
+        source: "vc-1".into(),
+        source_key: "https://vc-1.example".into(),
+        clock: Arc::new(SystemClock),
+        deadline: None,
+        meter: Arc::new(Meter::default()),
+    }
+}
+
+/// A stand-in and a source that is configured for it.
+pub struct Bench {
+    pub source: Box<dyn AuditSource>,
+    pub cx: Context,
+    pub stand_in: StandIn,
+    pub log: RequestLog,
+    config: String,
+    _server: ServerHandle,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    pub async fn start(world: Arc<World>, options: Options, protocol: &str, more: &str) -> Self {
+        let authority = Authority::new().unwrap();
+        let log = options.log.clone();
+        let stand_in = StandIn::new(world, options);
+        let server = serve(stand_in.router(), &authority).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (ca, password) = (folder.path().join("ca.pem"), folder.path().join("password"));
+        std::fs::write(&ca, authority.ca_pem()).unwrap();
+        std::fs::write(&password, PASSWORD).unwrap();
+        let more = if more.is_empty() { String::new() } else { format!(", {more}") };
+        let config = format!(
+            r#"{{"url": "{}", "username": "reader@vsphere.local", "password": "file:{}", "tls": {{"ca_file": "{}"}}, "protocol": "{protocol}"{more}}}"#,
+            server.origin,
+            password.display(),
+            ca.display()
+        );
+        Self { source: source(&config), cx: context(), stand_in, log, config, _server: server, _folder: folder }
+    }
+
+    /// The same source after the server went away.
+    pub fn gone(self) -> Gone {
+        let Self { config, _folder, _server, .. } = self;
+        drop(_server);
+        Gone { source: source(&config), cx: context(), _folder }
+    }
+}
+
+pub struct Gone {
+    pub source: Box<dyn AuditSource>,
+    pub cx: Context,
+    _folder: tempfile::TempDir,
+}
+
+pub fn source(config: &str) -> Box<dyn AuditSource> {
+    let config: Config = serde_json::from_str(config).unwrap();
+    VSphere::build("vc-1", config).unwrap()
+}
+
+/// Everything that a stream answered.
+pub struct Answer {
+    pub rows: Vec<RecordBatch>,
+    pub rejected: Vec<Rejected>,
+    pub end: EndReason,
+    pub pages: usize,
+    pub records: u64,
+    pub server_time: Option<Time>,
+    pub retention_floor: Option<Time>,
+}
+
+pub async fn read(bench: &Bench, request: PageRequest) -> Answer {
+    read_source(&*bench.source, &bench.cx, request).await
+}
+
+pub async fn read_source(source: &dyn AuditSource, cx: &Context, mut request: PageRequest) -> Answer {
+    let mut answer = Answer {
+        rows: Vec::new(),
+        rejected: Vec::new(),
+        end: EndReason::NothingAsked,
+        pages: 0,
+        records: 0,
+        server_time: None,
+        retention_floor: None,
+    };
+    loop {
+        let page = source.fetch(cx, &request).await.unwrap();
+        answer.pages += 1;
+        answer.records += page.observed.records;
+        answer.server_time = page.observed.server_time.or(answer.server_time);
+        answer.retention_floor = page.observed.retention_floor.or(answer.retention_floor);
+        answer.rows.push(page.rows);
+        answer.rejected.extend(page.rejected);
+        match page.next {
+            Next::More(cursor) => request.cursor = Some(cursor),
+            Next::End(end) => {
+                answer.end = end;
+                return answer;
+            }
+        }
+    }
+}
+
+/// A cell as text; NULL is none.
+pub fn cell(batch: &RecordBatch, name: &str, row: usize) -> Option<String> {
+    let column = batch.column_by_name(name).unwrap_or_else(|| panic!("no column {name}"));
+    if column.is_null(row) {
+        return None;
+    }
+    use arrow_schema::DataType as T;
+    Some(match column.data_type() {
+        T::Utf8 => column.as_string::<i32>().value(row).to_owned(),
+        T::Int32 => column.as_primitive::<Int32Type>().value(row).to_string(),
+        T::Int64 => column.as_primitive::<Int64Type>().value(row).to_string(),
+        T::Boolean => column.as_boolean().value(row).to_string(),
+        T::Timestamp(..) => Time::from_micros(column.as_primitive::<TimestampMicrosecondType>().value(row)).to_string(),
+        _ => {
+            let list = column.as_list::<i32>().value(row);
+            list.as_string::<i32>().iter().flatten().collect::<Vec<_>>().join(",")
+        }
+    })
+}
+
+/// Every cell that is not NULL, one a line.
+pub fn records(batches: &[RecordBatch]) -> String {
+    let mut out = String::new();
+    for batch in batches {
+        for row in 0..batch.num_rows() {
+            for field in batch.schema().fields() {
+                if let Some(value) = cell(batch, field.name(), row) {
+                    writeln!(out, "{}: {value}", field.name()).unwrap();
+                }
+            }
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// Compares with a file under `fixtures/`; with `FEDAUDIT_GOLDEN=write` the file is written instead.
+pub fn golden(name: &str, found: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+    if std::env::var("FEDAUDIT_GOLDEN").is_ok_and(|mode| mode == "write") {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, found).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, expected, "{} differs; FEDAUDIT_GOLDEN=write rewrites it", path.display());
+}
+
+type Seen = (i64, String, String, Option<String>, Option<String>, Option<String>);
+
+/// What really happened in the product, as far as it can be seen.
+pub fn truth_of(world: &World) -> Vec<Seen> {
+    let events = world.truth.events.iter().filter(|event| event.product == "vsphere" && event.observable);
+    events
+        .map(|event| {
+            let text = |text: &Option<String>| text.as_ref().map(ToString::to_string);
+            (
+                event.time.0,
+                event.action.to_string(),
+                event.outcome.to_string(),
+                text(&event.user_name),
+                text(&event.src_ip),
+                text(&event.session_id),
+            )
+        })
+        .collect()
+}
