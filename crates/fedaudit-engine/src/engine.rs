@@ -19,7 +19,6 @@ use fedaudit_core::{
 use futures::StreamExt as _;
 
 use crate::catalog;
-use crate::functions::{ip_in, ip_key_function};
 use crate::ledger::{Ledger, receipt_error};
 use crate::newest_first::NewestFirst;
 use crate::run::{Asking, Options, Run, Source};
@@ -110,9 +109,7 @@ async fn execute(run: &Arc<Run>, sources: &[Source], sql: &str) -> Result<Sendab
         .with_physical_optimizer_rule(Arc::new(NewestFirst))
         .build();
     let mut context = SessionContext::new_with_state(state);
-    datafusion_functions_json::register_all(&mut context)?;
-    context.register_udf(ip_in());
-    context.register_udf(ip_key_function());
+    crate::functions::register(&mut context)?;
     context.register_table("events", Arc::new(AuditTable::new(run, StreamKind::Events)))?;
     context.register_table("sessions", Arc::new(AuditTable::new(run, StreamKind::Sessions)))?;
     for (name, rows) in [

@@ -6,15 +6,24 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArr
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::prelude::SessionContext;
 use fedaudit_core::address::{Cidr, ip_key, parse_ip};
 
+/// Adds the functions that questions may use besides DataFusion's own: JSON and addresses.
+pub fn register(context: &mut SessionContext) -> Result<()> {
+    datafusion_functions_json::register_all(context)?;
+    context.register_udf(ip_in());
+    context.register_udf(ip_key_function());
+    Ok(())
+}
+
 /// `ip_in(ip, cidr)`: whether the address lies in the range; NULL where there is no address.
-pub(crate) fn ip_in() -> ScalarUDF {
+fn ip_in() -> ScalarUDF {
     ScalarUDF::from(IpIn { signature: Signature::string(2, Volatility::Immutable) })
 }
 
 /// `ip_key(ip)`: sixteen bytes in address order; NULL where there is no address.
-pub(crate) fn ip_key_function() -> ScalarUDF {
+fn ip_key_function() -> ScalarUDF {
     ScalarUDF::from(IpKey { signature: Signature::string(1, Volatility::Immutable) })
 }
 

@@ -16,4 +16,5 @@ mod table;
 
 pub use datafusion::arrow;
 pub use engine::{Answer, Engine, Progress, Question};
+pub use functions::register as register_functions;
 pub use run::{Options, Source};

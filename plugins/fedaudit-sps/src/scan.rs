@@ -3,6 +3,7 @@
 //! Sessions are read oldest first: only then can a scan go on after a snapshot expired, or beyond the hits that a basic
 //! search shows, from the start time it had reached. Where a scan goes on, the last second is read again.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use fedaudit_core::{
@@ -137,12 +138,15 @@ impl Scan<'_> {
         let mut rejected = Vec::new();
         let mut seen: Vec<(String, i64, i64)> = Vec::new();
         let mut order = Ordered::default();
+        let recent: HashMap<&str, i64> =
+            position.recent.iter().map(|(key, _, revision)| (key.as_str(), *revision)).collect();
+        let mut fresh = position.fresh;
         for item in &list.items {
             let record = match Record::decode(item, now) {
                 Ok(record) => record,
                 Err(reason) => {
                     rejected.push(Rejected { raw: item.get().to_owned(), reason });
-                    position.fresh = true;
+                    fresh = true;
                     continue;
                 }
             };
@@ -151,8 +155,8 @@ impl Scan<'_> {
                 order.add(start.micros());
             }
             let revision = record.revision.unwrap_or(1);
-            let known = position.recent.iter().find(|(key, ..)| *key == record.key).map(|(.., revision)| *revision);
-            position.fresh |= known.is_none();
+            let known = recent.get(record.key.as_ref()).copied();
+            fresh |= known.is_none();
             // A newer revision is news: the session may have ended between two pages.
             if known.is_some_and(|known| known >= revision) {
                 continue;
@@ -170,6 +174,8 @@ impl Scan<'_> {
                 Rows::Events(builder) => push_events(builder, &record, &request.window, now, version),
             }
         }
+        drop(recent);
+        position.fresh = fresh;
         position.note_order(&order, &mut observed)?;
         position.remember(seen, &order);
         let next = self.next(position, &list, &order, limit, floor, request)?;
@@ -329,7 +335,8 @@ impl Position {
     fn remember(&mut self, seen: Vec<(String, i64, i64)>, order: &Ordered) {
         self.last = self.last.max(order.last);
         let oldest = self.last.unwrap_or(0) - 2 * micros(OVERLAP);
-        self.recent.retain(|(key, start, _)| *start >= oldest && !seen.iter().any(|(newer, ..)| newer == key));
+        let newer: HashSet<&str> = seen.iter().map(|(key, ..)| key.as_str()).collect();
+        self.recent.retain(|(key, start, _)| *start >= oldest && !newer.contains(key.as_str()));
         self.recent.extend(seen.into_iter().filter(|(_, start, _)| *start >= oldest));
     }
 

@@ -208,7 +208,7 @@ async fn rows_agree_with_what_happened() {
             *found.entry(format!("{} {}", Time::from_micros(time.unwrap()), texts.join(" "))).or_default() += 1;
         }
     }
-    let truth: serde_json::Value = serde_json::from_str(&bench.world.truth.to_json()).unwrap();
+    let truth: serde_json::Value = serde_json::to_value(&bench.world.truth).unwrap();
     let mut events = 0;
     for event in truth["events"].as_array().unwrap() {
         if event["product"] != "truenas" || event["observable"] != true {
@@ -439,7 +439,6 @@ async fn nobody_there_and_keys_in_clear() {
     };
     let error = TrueNasPlugin::build("nas-1", config("http://127.0.0.1:1", "api_key")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(TrueNasPlugin::build("nas-1", config("https://127.0.0.1:1", "token_key")).is_err() || true);
     let source = TrueNasPlugin::build("nas-1", config("https://127.0.0.1:1", "api_key")).unwrap();
     let cx = Context { deadline: Some(Time::from_micros(TO + 300_000)), ..context() };
     assert_eq!(source.check(&cx).await.unwrap_err().kind(), ErrorKind::Unavailable);

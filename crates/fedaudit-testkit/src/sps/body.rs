@@ -304,6 +304,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn projections_build_nested_bodies() {
+        let world =
+            crate::World::generate(&crate::Settings { events: 400, ..crate::Settings::new(3, 1_772_409_600_000_000) });
+        let session = &world.sps.sessions[0];
+        let body = |wanted: Option<&[&str]>, old: bool| {
+            let mut out = Vec::new();
+            push_body(&mut out, session, wanted, Shape { old, zone: 120 });
+            let text = String::from_utf8(out).unwrap();
+            let value: serde_json::Value =
+                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+            value
+        };
+        assert_eq!(
+            body(Some(&["protocol", "user.name", "recording.target"]), false),
+            serde_json::json!({
+                "protocol": session.protocol,
+                "recording": {"target": {
+                    "ip": session.target_ip, "name": session.target_ip, "port": session.target_port,
+                }},
+                "user": {"name": session.user_name},
+            })
+        );
+        assert_eq!(body(Some(&["nothing"]), false), serde_json::json!({}));
+        assert!(body(None, false)["user"]["server_username"].is_array());
+        assert!(body(None, true)["start_time"].is_i64());
+    }
+
+    #[test]
     fn times_in_the_zone_of_the_appliance() {
         for (micros, zone, expected) in [
             (1_537_008_780_000_000, 300, "2018-09-15T15:53:00.000+05:00"),

@@ -110,6 +110,9 @@ impl Bench {
     }
 }
 
+/// Six cells of a row.
+pub(crate) type Facts = ([Option<String>; 3], [Option<String>; 3]);
+
 /// All pages of a scan.
 #[derive(Debug)]
 pub(crate) struct Read {
@@ -156,6 +159,15 @@ impl Read {
             (0..array.len()).map(move |row| array.is_valid(row).then(|| array.value(row))).collect::<Vec<_>>()
         };
         self.batches.iter().flat_map(times).collect()
+    }
+
+    /// Six columns of every row, sorted.
+    pub(crate) fn facts(&self, first: [&str; 3], second: [&str; 3]) -> Vec<Facts> {
+        let (first, second) = (first.map(|name| self.texts(name)), second.map(|name| self.texts(name)));
+        let at = |columns: &[Vec<Option<String>>; 3], row: usize| [0, 1, 2].map(|column| columns[column][row].clone());
+        let mut facts: Vec<Facts> = (0..self.rows()).map(|row| (at(&first, row), at(&second, row))).collect();
+        facts.sort();
+        facts
     }
 
     pub(crate) fn set(&self, column: &str) -> BTreeSet<String> {

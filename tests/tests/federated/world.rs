@@ -1,0 +1,204 @@
+//! What the federated tests share: four running products, the sources that read them, questions and their answers as text.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use fedaudit_core::{AuditSource, Clock, Plugin, Receipt, Result, Status, StreamReceipt, Time, Window};
+use fedaudit_engine::{Engine, Options, Question, Source};
+use fedaudit_testkit::{Demo, DemoOptions, LogEntry, Settings};
+use tempfile::TempDir;
+use toml::{Table, Value};
+
+/// End of every history here. The worlds are the same in every run because the clock is ours, too.
+pub const TO: i64 = 1_795_317_601_000_000;
+
+/// A clock that runs as the real one does, but stands ten minutes after the end of the history when a test begins.
+struct AfterTheHistory(Instant);
+
+impl Clock for AfterTheHistory {
+    fn now(&self) -> Time {
+        Time::from_micros(TO + 600_000_000).plus(self.0.elapsed())
+    }
+}
+
+/// Four running products and the configuration of their reader.
+pub struct Lab {
+    pub demo: Demo,
+    pub tables: Vec<Table>,
+    pub folder: TempDir,
+}
+
+/// A small organisation.
+pub fn small(seed: u64) -> Settings {
+    Settings { events: 4000, people: 16, ..Settings::new(seed, TO) }
+}
+
+impl Lab {
+    pub async fn start(settings: Settings) -> Self {
+        let demo = Demo::start(settings, DemoOptions::default()).await.unwrap();
+        let folder = TempDir::new().unwrap();
+        let path = demo.write_config(folder.path()).unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut config: Table = toml::from_str(&text).unwrap();
+        let Some(Value::Array(sources)) = config.remove("source") else { panic!("a configuration without sources") };
+        let table = |value| match value {
+            Value::Table(table) => table,
+            other => panic!("a source that is {other:?}"),
+        };
+        Self { demo, tables: sources.into_iter().map(table).collect(), folder }
+    }
+
+    /// The configuration of one source, to be changed.
+    pub fn table(&mut self, name: &str) -> &mut Table {
+        self.tables.iter_mut().find(|table| table["name"].as_str() == Some(name)).unwrap()
+    }
+
+    /// A file beside the configuration.
+    pub fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// An engine over all four sources.
+    pub fn engine(&self) -> Engine {
+        engine(self.tables.iter().map(source).collect())
+    }
+
+    /// An engine over one of them.
+    pub fn engine_of(&self, name: &str) -> Engine {
+        engine(self.tables.iter().filter(|table| table["name"].as_str() == Some(name)).map(source).collect())
+    }
+
+    /// The whole history.
+    pub fn window(&self) -> Window {
+        Window::new(Time::from_micros(self.demo.world.from), Time::from_micros(self.demo.world.to))
+    }
+
+    /// What the products were asked since the last time.
+    pub fn requests(&self) -> Vec<LogEntry> {
+        self.demo.log.take()
+    }
+}
+
+pub fn engine(sources: Vec<Source>) -> Engine {
+    Engine::new(sources, Arc::new(AfterTheHistory(Instant::now())), Options::default())
+}
+
+/// The source of a `[[source]]` table, as the binary builds it.
+pub fn source(table: &Table) -> Source {
+    let mut table = table.clone();
+    let mut text = |key: &str| table.remove(key).and_then(|value| value.as_str().map(str::to_owned));
+    let (name, kind) = (text("name").unwrap(), text("type").unwrap());
+    let plugin = match kind.as_str() {
+        fedaudit_truenas::TrueNasPlugin::TYPE => build::<fedaudit_truenas::TrueNasPlugin>(&name, table),
+        fedaudit_vsphere::VSphere::TYPE => build::<fedaudit_vsphere::VSphere>(&name, table),
+        fedaudit_sps::Sps::TYPE => build::<fedaudit_sps::Sps>(&name, table),
+        fedaudit_canvas::Canvas::TYPE => build::<fedaudit_canvas::Canvas>(&name, table),
+        other => panic!("type {other}"),
+    };
+    let plugin = plugin.unwrap();
+    Source { name, source_key: plugin.info().origin.clone(), plugin }
+}
+
+fn build<P: Plugin>(name: &str, table: Table) -> Result<Arc<dyn AuditSource>> {
+    P::build(name, table.try_into::<P::Config>().unwrap()).map(Arc::from)
+}
+
+/// An answer taken to its end.
+#[derive(Debug)]
+pub struct Taken {
+    pub batches: Vec<RecordBatch>,
+    pub receipt: Receipt,
+}
+
+impl Taken {
+    /// Every row as one line of text, in the order of the answer.
+    pub fn lines(&self) -> Vec<String> {
+        lines(&self.batches)
+    }
+
+    /// The same in one order.
+    pub fn sorted(&self) -> Vec<String> {
+        let mut lines = self.lines();
+        lines.sort_unstable();
+        lines
+    }
+
+    pub fn rows(&self) -> usize {
+        self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// The first value of the first row as a number: the answer of a `count(*)`.
+    pub fn number(&self) -> u64 {
+        self.lines()[0].parse().unwrap()
+    }
+
+    pub fn stream(&self, source: &str, stream: &str) -> &StreamReceipt {
+        let mut found = self.receipt.streams.iter().filter(|entry| entry.source == source && entry.stream == stream);
+        found.next().unwrap_or_else(|| panic!("{source}/{stream} is not in {:#?}", self.receipt))
+    }
+
+    /// The statuses of one source's streams.
+    pub fn statuses(&self, source: &str) -> Vec<Status> {
+        let of_source = self.receipt.streams.iter().filter(|entry| entry.source == source);
+        of_source.map(|entry| entry.status).collect()
+    }
+
+    /// Fails where the answer is not whole.
+    pub fn whole(self, sql: &str) -> Self {
+        assert!(self.receipt.complete, "{sql}: {:#?}", self.receipt.streams);
+        self
+    }
+}
+
+/// Asks, takes all rows and the receipt.
+pub async fn ask(engine: &Engine, window: Window, sql: &str) -> Result<Taken> {
+    let question = Question { sql: sql.to_owned(), window, ..Question::default() };
+    let mut answer = engine.ask(question).await?;
+    let mut batches = Vec::new();
+    while let Some(rows) = answer.next().await {
+        match rows {
+            Ok(rows) => batches.push(rows),
+            Err(error) => {
+                answer.finish().await;
+                return Err(error);
+            }
+        }
+    }
+    Ok(Taken { batches, receipt: answer.finish().await })
+}
+
+/// Rows as text; NULL is told apart from an empty text.
+pub fn lines(batches: &[RecordBatch]) -> Vec<String> {
+    let options = FormatOptions::default().with_null("∅");
+    let mut lines = Vec::new();
+    for batch in batches {
+        let columns: Vec<ArrayFormatter<'_>> =
+            batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap()).collect();
+        for row in 0..batch.num_rows() {
+            let cells: Vec<String> = columns.iter().map(|column| column.value(row).to_string()).collect();
+            lines.push(cells.join(" | "));
+        }
+    }
+    lines
+}
+
+/// What differs between two bags of lines, for a message; empty where they are equal.
+pub fn differences(expected: &[String], given: &[String]) -> Vec<String> {
+    let mut counts = std::collections::BTreeMap::<&str, i64>::new();
+    for line in expected {
+        *counts.entry(line).or_default() -= 1;
+    }
+    for line in given {
+        *counts.entry(line).or_default() += 1;
+    }
+    counts
+        .into_iter()
+        .filter(|(_, count)| *count != 0)
+        .map(|(line, count)| format!("{} {line}", if count < 0 { format!("{} missing:", -count) } else { format!("{count} too many:") }))
+        .collect()
+}
