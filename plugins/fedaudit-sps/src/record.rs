@@ -115,9 +115,10 @@ impl<'a> Record<'a> {
         record.deny_reason = recording.text("deny_reason");
         let accepted_channel = recording.boolean("has_accepted_channel");
         let recording_verdict = recording.take("verdict");
-        record.trail(&mut recording, &mut body);
+        let trail = record.trail(&mut recording, &mut body);
 
         let mut endpoints = [body.object("client"), body.object("server"), recording.object("server_local")];
+        let gateway_name = endpoints[2].peek("name");
         let [client, server, gateway] = endpoints.each_mut().map(Endpoint::take);
         record.is_remote = match client.kind {
             AddressKind::Ip | AddressKind::Host => Some(true),
@@ -162,6 +163,11 @@ impl<'a> Record<'a> {
         if let Some(target) = target {
             rest.member("target", target.get());
         }
+        // A host name of the gateway's own side has no column.
+        if let Some(name) = gateway_name.filter(|_| record.gateway.host.is_some()) {
+            rest.member("gateway_name", name.get());
+        }
+        rest.object("audit_trail", &trail);
         for (name, object) in ["client", "server", "server_local"].into_iter().zip(&endpoints).chain([("user", &user)])
         {
             rest.object(name, object);
@@ -207,19 +213,23 @@ impl<'a> Record<'a> {
     }
 
     /// The recorded trail, by version in one of two places. The link is kept, never followed: fetching it is itself an
-    /// audited act.
-    fn trail(&mut self, recording: &mut Object<'a>, body: &mut Object<'a>) {
+    /// audited act. Returns what else is said of the trail.
+    fn trail(&mut self, recording: &mut Object<'a>, body: &mut Object<'a>) -> Object<'a> {
         let recorded = !recording.is_empty();
-        let trail = recording.object("audit_trail");
+        let mut trail = recording.object("audit_trail");
         let present = !trail.is_empty();
-        let mut trail = trail;
-        let mut download = trail.object("download");
-        self.recording_ref = download.text("href").or_else(|| body.text("trail_download_link"));
+        let mut download = trail.peek("download").and_then(|value| Object::parse(value.get()).ok());
+        let link = download.as_mut().and_then(|download| download.text("href"));
+        self.recording_ref = link.or_else(|| body.text("trail_download_link"));
+        if download.is_some_and(|download| download.is_empty()) {
+            trail.take("download");
+        }
         self.has_recording = match (present || self.recording_ref.is_some(), recorded) {
             (true, _) => Some(true),
             (false, true) => Some(false),
             (false, false) => None,
         };
+        trail
     }
 
     /// Outcome, state and cause of the end.

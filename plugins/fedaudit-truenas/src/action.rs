@@ -212,6 +212,9 @@ mod tests {
     fn a_question_that_no_event_answers_has_no_events() {
         assert_eq!(events_for(Service::Sudo, &[Action::Login]), Some(vec![]));
         assert_eq!(events_for(Service::Sudo, &[Action::Other]), None);
-        assert_eq!(events_for(Service::Middleware, &[Action::AccountCreate, Action::RoleCreate]), Some(vec!["METHOD_CALL"]));
+        assert_eq!(
+            events_for(Service::Middleware, &[Action::AccountCreate, Action::RoleCreate]),
+            Some(vec!["METHOD_CALL"])
+        );
     }
 }

@@ -70,7 +70,8 @@ impl<'a> Credential<'a> {
         let kind = self.credentials.some();
         let (method, is_mfa, is_remote) = kind_words(kind.as_deref());
         let mut proof = Proof {
-            method: method.map_or_else(|| kind.as_deref().map(|kind| kind.to_ascii_lowercase().into()), |word| Some(word.into())),
+            method: method
+                .map_or_else(|| kind.as_deref().map(|kind| kind.to_ascii_lowercase().into()), |word| Some(word.into())),
             is_mfa,
             is_remote,
             is_node: matches!(kind.as_deref(), Some("TRUENAS_NODE" | "TRUE_NAS_NODE")),
@@ -164,7 +165,8 @@ mod tests {
         assert_eq!(proof(r#"{"credentials":"API_KEY","credentials_data":{"api_key":"4-Kx"}}"#).1, 1);
         assert_eq!(proof(r#"{"credentials":"API_KEY","credentials_data":{"api_key":"<INVALID>"}}"#).1, 0);
         assert_eq!(proof(r#"{"credentials":"TOKEN","credentials_data":{"token":"t"}}"#).1, 1);
-        let (key, cuts) = proof(r#"{"credentials":"API_KEY","credentials_data":{"username":"a","api_key":{"id":7,"name":"siem"}}}"#);
+        let (key, cuts) =
+            proof(r#"{"credentials":"API_KEY","credentials_data":{"username":"a","api_key":{"id":7,"name":"siem"}}}"#);
         assert_eq!((key.key_id.as_deref(), cuts), (Some("7"), 0));
     }
 

@@ -14,7 +14,7 @@ use crate::config::{Config, Credential};
 use crate::rpc::{Answer, Failure, Rpc};
 
 /// A refused login is not tried again for this long: each attempt is audited, and some set-ups lock the account.
-const REFUSED_FOR: Duration = Duration::from_secs(60);
+const REFUSED_FOR: Duration = Duration::from_mins(1);
 /// A logout that takes longer is given up; closing the socket ends the session as well.
 const LOGOUT: Duration = Duration::from_secs(5);
 
@@ -133,10 +133,8 @@ impl Gate {
                 Ok(connection)
             }
             Err(error) => {
-                let refused = matches!(
-                    error.kind(),
-                    ErrorKind::Unauthenticated | ErrorKind::Denied | ErrorKind::RateLimited
-                );
+                let refused =
+                    matches!(error.kind(), ErrorKind::Unauthenticated | ErrorKind::Denied | ErrorKind::RateLimited);
                 *state = if refused { State::Refused(error.clone(), cx.now().plus(REFUSED_FOR)) } else { State::Out };
                 Err(error)
             }
@@ -199,7 +197,8 @@ impl Gate {
                 .at(place)
                 .hint("fedaudit reads TrueNAS 25.04 and later"));
         }
-        let versions: Option<Vec<String>> = serde_json::from_slice(&response.body).ok().filter(|_| response.status == 200);
+        let versions: Option<Vec<String>> =
+            serde_json::from_slice(&response.body).ok().filter(|_| response.status == 200);
         let newest = versions.and_then(|versions| versions.iter().filter_map(|text| Release::parse(text)).max());
         let Some(release) = newest else {
             return Err(if response.status == 200 {
@@ -227,7 +226,10 @@ impl Gate {
         }
         Meter::count(&cx.meter.logins);
         let params = self.login_params()?;
-        let answer = rpc.call(cx, "auth.login_ex", params.reveal()).await.map_err(|failure| failure.into_error("auth.login_ex"))?;
+        let answer = rpc
+            .call(cx, "auth.login_ex", params.reveal())
+            .await
+            .map_err(|failure| failure.into_error("auth.login_ex"))?;
         let login: Login = answer.result()?;
         let refused = |text: &str, hint: &str| Err(Error::new(ErrorKind::Unauthenticated, text).hint(hint));
         let user = &self.username;

@@ -31,6 +31,7 @@ use serde_json::value::RawValue;
 
 pub use config::Config;
 pub use normalize::{Decoded, Reading, decode_page};
+pub use sessions::decode_sessions;
 pub use streams::Service;
 
 use gate::Gate;
@@ -106,7 +107,9 @@ impl AuditSource for TrueNas {
                 [] => health.notes.push("no SMB share is audited: audit.SMB shows logins at most".to_owned()),
                 shares => health.notes.push(format!("audited SMB shares: {}", shares.join(", "))),
             },
-            Err(_) => health.notes.push("the account may not read audit.config: how far back rows are kept is unknown".to_owned()),
+            Err(_) => health
+                .notes
+                .push("the account may not read audit.config: how far back rows are kept is unknown".to_owned()),
         }
         Ok(health)
     }
@@ -118,11 +121,8 @@ impl AuditSource for TrueNas {
         let Some(service) = Service::of_stream(&request.stream) else {
             return Err(Error::new(ErrorKind::Internal, format!("TrueNAS has no stream '{}'", request.stream)));
         };
-        let reader = Reader {
-            gate: &self.gate,
-            own_key: self.own_key.as_deref(),
-            remote_controller: self.remote_controller,
-        };
+        let reader =
+            Reader { gate: &self.gate, own_key: self.own_key.as_deref(), remote_controller: self.remote_controller };
         reader.page(cx, service, request).await.map_err(|error| error.at(service.stream()))
     }
 

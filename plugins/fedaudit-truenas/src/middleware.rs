@@ -130,8 +130,7 @@ fn shell<'a>(action: Action, record: &Record<'a>, draft: &mut Draft<'a>) {
     let shell: Shell<'a> = data(record.event_data, draft);
     draft.user_unless_named(text(shell.username));
     draft.target_type = text(shell.shell_type).map(lower);
-    draft.resources =
-        shell.target.filter(|target| target.get() != "null").map(|target| format!("[{}]", target.get()));
+    draft.resources = shell.target.filter(|target| target.get() != "null").map(|target| format!("[{}]", target.get()));
     draft.outcome_reason = text(shell.error);
 }
 

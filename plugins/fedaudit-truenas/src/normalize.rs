@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use fedaudit_core::address::Address;
+use fedaudit_core::key::sha256_hex;
 use fedaudit_core::principal::{BareNames, Principal};
 use fedaudit_core::{
-    Action, AddressKind, Error, ErrorKind, EventBuilder, EventRow, Outcome, Rejected, Result, Time, TimeQuality, UserType,
+    Action, AddressKind, Error, ErrorKind, EventBuilder, EventRow, Outcome, Rejected, Result, Time, TimeQuality,
+    UserType,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -22,10 +24,10 @@ use crate::wire::{Scalar, instant, number, truth};
 use crate::{middleware, smb, sudo, system};
 
 /// Times further ahead of the clock than this are flagged.
-const FUTURE: Duration = Duration::from_secs(24 * 3600);
+const FUTURE: Duration = Duration::from_hours(24);
 
 /// Less than the distance between any two time zones.
-const ZONE: Duration = Duration::from_secs(600);
+const ZONE: Duration = Duration::from_mins(10);
 
 /// What is known besides the bytes of a page.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,7 +47,7 @@ pub struct Reading<'a> {
 /// A decoded page.
 #[derive(Debug)]
 pub struct Decoded {
-    /// Rows in the page schema of `events`.
+    /// Rows in the page schema of the stream's table.
     pub rows: RecordBatch,
     /// Records that could not be decoded.
     pub rejected: Vec<Rejected>,
@@ -137,20 +139,20 @@ impl<'r> Decoder<'r> {
         if record.event.as_str().is_empty() {
             self.reject(raw.get(), "the record has no event".to_owned());
         } else {
-            self.row(raw.get(), record, second);
+            self.row(raw.get(), &record, second);
         }
         Some(Mark { second, audit_id })
     }
 
-    fn row<'a>(&mut self, raw: &'a str, record: Record<'a>, second: Option<i64>) {
-        let mut draft = Draft::of(&record);
+    fn row<'a>(&mut self, raw: &'a str, record: &Record<'a>, second: Option<i64>) {
+        let mut draft = Draft::of(record);
         match self.service {
-            Service::Middleware => middleware::map(&record, &mut draft),
-            Service::Smb => smb::map(&record, &mut draft),
-            Service::Sudo => sudo::map(&record, &mut draft),
-            Service::System => system::map(&record, &mut draft),
+            Service::Middleware => middleware::map(record, &mut draft),
+            Service::Smb => smb::map(record, &mut draft),
+            Service::Sudo => sudo::map(record, &mut draft),
+            Service::System => system::map(record, &mut draft),
         }
-        self.push(raw, &record, second, draft);
+        self.push(raw, record, second, draft);
     }
 
     fn push<'a>(&mut self, raw: &'a str, record: &Record<'a>, second: Option<i64>, mut draft: Draft<'a>) {
@@ -270,12 +272,24 @@ impl<'r> Decoder<'r> {
         if let Some(id) = row.record_id {
             self.builder.push(&[stream, Some(id)], session, &row);
         } else {
-            // A record without an id is told apart by everything else in it, and identical ones by their order.
-            let text = raw;
-            let ordinal = self.ordinals.entry(text.to_owned()).or_default();
+            // A record without an id is told apart by what it says, and identical ones by their order in the page.
+            let digest = sha256_hex(record.event_data.map_or("", RawValue::get).as_bytes());
+            let digest = String::from_utf8_lossy(&digest);
+            let ordinal = self.ordinals.entry(raw.to_owned()).or_default();
             *ordinal += 1;
             let ordinal = ordinal.to_string();
-            self.builder.push(&[stream, None, Some(text), Some(&ordinal)], session, &row);
+            let parts = [
+                stream,
+                record.message_timestamp.map(RawValue::get),
+                row.time_original,
+                Some(record.address.as_str()),
+                Some(record.username.as_str()),
+                Some(record.session.as_str()),
+                Some(row.event_code),
+                Some(&digest),
+                Some(&ordinal),
+            ];
+            self.builder.push(&parts, session, &row);
         }
     }
 }
@@ -289,7 +303,13 @@ struct Times<'a> {
 }
 
 impl<'a> Times<'a> {
-    fn of(record: &Record<'a>, second: Option<i64>, service: Service, now: Time, flags: &mut Vec<&'static str>) -> Self {
+    fn of(
+        record: &Record<'a>,
+        second: Option<i64>,
+        service: Service,
+        now: Time,
+        flags: &mut Vec<&'static str>,
+    ) -> Self {
         let logged = second.and_then(Time::from_seconds);
         let event = instant(record.timestamp);
         if event.is_some_and(|event| event.odd_form) {
@@ -385,7 +405,8 @@ impl<'a> Draft<'a> {
     /// Takes a name from the record's data, but only where the record itself names no account: a filter on `username` has to
     /// find every row with that `user_name`.
     pub(crate) fn user_unless_named(&mut self, name: Option<Cow<'a, str>>) {
-        let named = self.user.as_deref().is_some_and(|user| !user.trim().is_empty() && !user.trim_start().starts_with('.'));
+        let named =
+            self.user.as_deref().is_some_and(|user| !user.trim().is_empty() && !user.trim_start().starts_with('.'));
         if !named && name.is_some() {
             self.user = name;
         }
@@ -469,6 +490,6 @@ pub(crate) fn upper(text: Cow<'_, str>) -> Cow<'_, str> {
 }
 
 /// A record's text member with a value.
-pub(crate) fn text<'a>(scalar: Scalar<'a>) -> Option<Cow<'a, str>> {
+pub(crate) fn text(scalar: Scalar<'_>) -> Option<Cow<'_, str>> {
     scalar.some()
 }

@@ -68,7 +68,8 @@ struct Question {
 
 impl Question {
     fn params(&self, offset: usize, limit: usize, plain: bool) -> String {
-        let order = if self.newest_first { ["-message_timestamp", "-audit_id"] } else { ["message_timestamp", "audit_id"] };
+        let order =
+            if self.newest_first { ["-message_timestamp", "-audit_id"] } else { ["message_timestamp", "audit_id"] };
         let mut options = json!({"order_by": order, "limit": limit});
         if offset > 0 {
             options["offset"] = json!(offset);
@@ -102,15 +103,16 @@ impl Reader<'_> {
         }
         let first = request.cursor.is_none();
         let position: Option<Position> = request.cursor.as_ref().map(Cursor::read).transpose()?;
-        let waited_from = cx.now();
+        let mut waited = Duration::ZERO;
         loop {
             let page = self.step(cx, service, request, filters.clone(), position.clone()).await?;
             let mut page = match (page, request.follow) {
                 ((page, _), None) => page,
                 ((page, Some(at_end)), Some(wait)) => {
-                    let waited = cx.now().micros().saturating_sub(waited_from.micros()).max(0) as u64;
-                    if page.rows.num_rows() == 0 && page.rejected.is_empty() && waited < wait.as_micros() as u64 {
-                        tokio::time::sleep(POLL.min(wait)).await;
+                    if page.rows.num_rows() == 0 && page.rejected.is_empty() && waited < wait {
+                        let pause = POLL.min(wait.saturating_sub(waited));
+                        tokio::time::sleep(pause).await;
+                        waited += pause;
                         continue;
                     }
                     Page { next: Next::More(Cursor::new(&at_end)?), ..page }
@@ -141,17 +143,19 @@ impl Reader<'_> {
         position: Option<Position>,
     ) -> Result<(Page, Option<Position>)> {
         let limit = request.page_size.unwrap_or(PAGE).clamp(1, MAX_PAGE);
-        let newest_first = position.as_ref().map_or(
-            request.direction == Direction::NewestFirst && request.follow.is_none(),
-            |position| position.newest_first,
-        );
+        let newest_first = position
+            .as_ref()
+            .map_or(request.direction == Direction::NewestFirst && request.follow.is_none(), |position| {
+                position.newest_first
+            });
         let (floor, ceiling) = push::seconds(&request.window);
         let at = |operator: &str, second: i64| json!(["message_timestamp", operator, second]);
         if let Some(Position { second: Some(second), offset: Some(_), .. }) = position {
             filters.push(at("=", second));
         } else {
             let from_here = position.as_ref().and_then(|position| position.second);
-            let (floor, ceiling) = if newest_first { (floor, from_here.or(ceiling)) } else { (from_here.or(floor), ceiling) };
+            let (floor, ceiling) =
+                if newest_first { (floor, from_here.or(ceiling)) } else { (from_here.or(floor), ceiling) };
             filters.extend(floor.map(|second| at(">=", second)));
             filters.extend(ceiling.map(|second| at("<=", second)));
         }
@@ -199,7 +203,7 @@ impl Reader<'_> {
 
         let full = answered >= limit;
         let bounds = (floor, ceiling);
-        let (next, at_end) = self.next(request, &position, &marks, full, limit, newest_first, bounds)?;
+        let (next, at_end) = Self::next(&position, &marks, full, limit, newest_first, bounds)?;
         let frontier = match &next {
             Next::More(_) if newest_first => {
                 // A row is stored in the second of its event or later.
@@ -214,8 +218,6 @@ impl Reader<'_> {
 
     #[expect(clippy::too_many_arguments, reason = "the state of one step, used once")]
     fn next(
-        &self,
-        request: &PageRequest,
         position: &Position,
         marks: &[Mark<'_>],
         full: bool,
@@ -229,7 +231,11 @@ impl Reader<'_> {
                 return more(Position { offset: Some(offset + limit), ..position.clone() });
             }
             let second = if newest_first { second - 1 } else { second + 1 };
-            let past = if newest_first { floor.is_some_and(|floor| second < floor) } else { ceiling.is_some_and(|c| second > c) };
+            let past = if newest_first {
+                floor.is_some_and(|floor| second < floor)
+            } else {
+                ceiling.is_some_and(|c| second > c)
+            };
             let onward = Position { second: Some(second), ..Position::default() };
             return if past { Ok((Next::End(EndReason::PastWindow), Some(onward))) } else { more(onward) };
         }
@@ -251,7 +257,10 @@ impl Reader<'_> {
         }
         match last {
             // It goes on in the middle of a second that did not fill the page alone.
-            Some(last) if position.second != Some(last) && (!position.seen.is_empty() || seconds().any(|second| second != last)) => {
+            Some(last)
+                if position.second != Some(last)
+                    && (!position.seen.is_empty() || seconds().any(|second| second != last)) =>
+            {
                 more(Position { second: Some(last), seen: seen_from(last), ..Position::default() })
             }
             // The whole page, seen rows included, is of one second.
@@ -260,7 +269,11 @@ impl Reader<'_> {
                 more(Position { second: Some(last), offset, ..Position::default() })
             }
             // Nothing new, or nothing readable, on a full page.
-            None => more(Position { offset: Some(position.offset.unwrap_or(0) + limit), seen: Vec::new(), ..position.clone() }),
+            None => more(Position {
+                offset: Some(position.offset.unwrap_or(0) + limit),
+                seen: Vec::new(),
+                ..position.clone()
+            }),
         }
     }
 
@@ -294,7 +307,8 @@ impl Reader<'_> {
     async fn count(&self, cx: &Context, service: Service, request: &PageRequest, filters: Vec<Json>) -> Result<Page> {
         let mut page = Page::last(EventBuilder::new(&cx.source_key).finish()?, EndReason::SinglePage);
         let exact = |column: &str| matches!(column, "event_code" | "record_id" | "session_id");
-        let filtered = request.predicates.iter().all(|predicate| exact(&predicate.column)) && filters.len() == request.predicates.len();
+        let filtered = request.predicates.iter().all(|predicate| exact(&predicate.column))
+            && filters.len() == request.predicates.len();
         if request.window.from.is_none() && request.window.to.is_none() && filtered {
             let question = Question {
                 service,
@@ -308,7 +322,9 @@ impl Reader<'_> {
             let answer = self.gate.call(cx, METHOD, &params).await.map_err(|failure| failure.into_error(METHOD))?;
             page.observed.count = Some(answer.result().map_err(|error| error.at(METHOD))?);
         } else {
-            page.observed.notes.push("the appliance counts by the second a row was stored, not by the time of its event".to_owned());
+            page.observed
+                .notes
+                .push("the appliance counts by the second a row was stored, not by the time of its event".to_owned());
         }
         Ok(page)
     }

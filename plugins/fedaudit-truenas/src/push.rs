@@ -73,10 +73,7 @@ fn user_pattern(names: &[&str]) -> Option<String> {
         return None;
     }
     let names: Vec<String> = names.iter().map(|name| escape(name)).collect();
-    let pattern = format!(
-        r"(?is)^\s*(?:(?:.*[\\/:])?(?:{})\$?(?:@.*)?|\..*|.*=.*|)\s*$",
-        names.join("|")
-    );
+    let pattern = format!(r"(?is)^\s*(?:(?:.*[\\/:])?(?:{})\$?(?:@.*)?|\..*|.*=.*|)\s*$", names.join("|"));
     (pattern.len() <= LIST_BYTES).then_some(pattern)
 }
 
@@ -114,7 +111,10 @@ mod tests {
         let action = || Predicate::any_of("action", ["file.open", "file.create"]);
         assert_eq!(filters(Service::Smb, action()).unwrap(), r#"[["event","=","CREATE"]]"#);
         assert_eq!(filters(Service::Sudo, action()), None);
-        assert_eq!(filters(Service::Smb, Predicate::any_of("outcome", ["failure"])).unwrap(), r#"[["success","=",false]]"#);
+        assert_eq!(
+            filters(Service::Smb, Predicate::any_of("outcome", ["failure"])).unwrap(),
+            r#"[["success","=",false]]"#
+        );
         assert_eq!(filters(Service::Middleware, Predicate::any_of("outcome", ["failure"])).unwrap(), "[]");
         assert_eq!(
             filters(Service::Middleware, Predicate::any_of("session_id", ["a", "b"])).unwrap(),

@@ -6,13 +6,14 @@ use arrow_array::RecordBatch;
 use fedaudit_core::address::Address;
 use fedaudit_core::principal::{BareNames, Principal};
 use fedaudit_core::{
-    AddressKind, Confidence, Outcome, Rejected, Result, SessionBuilder, SessionRow, SessionState, UserType,
+    AddressKind, Confidence, Error, ErrorKind, Outcome, Rejected, Result, SessionBuilder, SessionRow, SessionState,
+    UserType,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::credential::Credential;
-use crate::normalize::Reading;
+use crate::normalize::{Decoded, Reading};
 use crate::redact::splice;
 use crate::wire::{Scalar, instant, truth};
 
@@ -39,8 +40,25 @@ struct Session<'a> {
     secure_transport: Option<&'a RawValue>,
 }
 
+/// Decodes a whole answer of `auth.sessions`, the JSON-RPC envelope included, to rows in the page schema of `sessions`.
+pub fn decode_sessions(bytes: &[u8], source_key: &str, reading: &Reading<'_>) -> Result<Decoded> {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        result: Vec<&'a RawValue>,
+    }
+    let answer: Answer<'_> = serde_json::from_slice(bytes)
+        .map_err(|error| Error::new(ErrorKind::Malformed, error.to_string()).at("auth.sessions"))?;
+    let (rows, rejected) = decode(&answer.result, source_key, reading)?;
+    Ok(Decoded { rows, rejected, records: answer.result.len() })
+}
+
 /// Decodes the list.
-pub(crate) fn decode(list: &[&RawValue], source_key: &str, reading: &Reading<'_>) -> Result<(RecordBatch, Vec<Rejected>)> {
+pub(crate) fn decode(
+    list: &[&RawValue],
+    source_key: &str,
+    reading: &Reading<'_>,
+) -> Result<(RecordBatch, Vec<Rejected>)> {
     let mut builder = SessionBuilder::new(source_key);
     let mut rejected = Vec::new();
     for raw in list {

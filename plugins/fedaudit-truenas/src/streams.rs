@@ -94,12 +94,10 @@ fn sessions() -> StreamInfo {
 }
 
 fn pushable(service: Service) -> Vec<Pushable> {
-    let column = |column: &str, exact: bool| Pushable {
-        column: column.to_owned(),
-        operators: vec![Operator::In],
-        exact,
-    };
-    let mut columns = vec![column("event_code", true), column("action", false), column("outcome", false), column("record_id", true)];
+    let column =
+        |column: &str, exact: bool| Pushable { column: column.to_owned(), operators: vec![Operator::In], exact };
+    let mut columns =
+        vec![column("event_code", true), column("action", false), column("outcome", false), column("record_id", true)];
     if service != Service::System {
         columns.push(column("user_name", false));
     }
@@ -114,7 +112,10 @@ fn blind_spots(service: Service) -> Vec<BlindSpot> {
     match service {
         Service::Middleware => vec![
             spot(
-                vec![Predicate::any_of("action", ["auth.login", "auth.logout"]), Predicate::any_of("auth_method", ["node"])],
+                vec![
+                    Predicate::any_of("action", ["auth.login", "auth.logout"]),
+                    Predicate::any_of("auth_method", ["node"]),
+                ],
                 "logins of the other controller are not audited",
             ),
             spot(

@@ -71,7 +71,9 @@ pub(crate) fn map<'a>(record: &Record<'a>, draft: &mut Draft<'a>) {
 fn command_line<'a>(command: Option<Cow<'a, str>>, arguments: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
     let raw = arguments.map_or("null", RawValue::get);
     let arguments: Vec<Cow<'_, str>> = serde_json::from_str(raw)
-        .or_else(|_| serde_json::from_str::<String>(raw).map(|joined| joined.split(',').map(|a| a.to_owned().into()).collect()))
+        .or_else(|_| {
+            serde_json::from_str::<String>(raw).map(|joined| joined.split(',').map(|a| a.to_owned().into()).collect())
+        })
         .unwrap_or_default();
     let typed = arguments.first().map(|first| Cow::Owned(first.clone().into_owned()));
     let mut line = command.or(typed)?;

@@ -122,11 +122,7 @@ pub(crate) fn instant<'a>(raw: Option<&'a RawValue>) -> Option<Instant<'a>> {
         "null" | "" | "-" => None,
         _ => found(
             inner,
-            inner
-                .parse()
-                .ok()
-                .and_then(Time::from_number)
-                .or_else(|| Time::parse(inner).map(|parsed| parsed.time)),
+            inner.parse().ok().and_then(Time::from_number).or_else(|| Time::parse(inner).map(|parsed| parsed.time)),
         ),
     }
 }

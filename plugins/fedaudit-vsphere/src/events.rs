@@ -69,17 +69,21 @@ pub(crate) async fn read_page(
         None => Progress::default(),
     };
     let resting = request.cursor.as_ref().and_then(|cursor| session.collectors.take(&place(filter, cursor)));
-    let (lease, anew) = match resting {
-        Some(lease) => (lease, false),
-        None => {
-            let filter = Filter { begin: progress.start(filter), ..filter.clone() };
-            (create(cx, session, &filter).await?, true)
-        }
+    let (lease, anew) = if let Some(lease) = resting {
+        (lease, false)
+    } else {
+        let filter = Filter { begin: progress.start(filter), ..filter.clone() };
+        (create(cx, session, &filter).await?, true)
     };
-    let answer = match request.follow {
+    let mut answer = match request.follow {
         None => read_next(cx, session, &lease.collector(), filter.page_size).await?,
         Some(patience) => wait_for_events(cx, session, &lease.collector(), filter.page_size, patience).await?,
     };
+    // A new collector repeats what was delivered. A page of nothing else would leave the cursor where it is, and readers
+    // that take each other's collectors away would never get on.
+    while anew && request.follow.is_none() && only_repeats(&answer, &progress)? {
+        answer = read_next(cx, session, &lease.collector(), filter.page_size).await?;
+    }
     let values = answer.values(Declared::Event)?;
     let server_time = answer.server_time();
     let mut observed = Observed {
@@ -133,6 +137,18 @@ pub(crate) async fn read_page(
         Next::More(cursor)
     };
     Ok(Page { rows: rows.finish()?, next, frontier: None, observed, rejected })
+}
+
+/// Whether a page has events and all of them were delivered before.
+fn only_repeats(answer: &Answer, progress: &Progress) -> Result<bool, Failure> {
+    let values = answer.values(Declared::Event)?;
+    let repeated = |raw: &str| {
+        let at = Members::parse(raw).and_then(|members| position(&members));
+        at.is_ok_and(|at| progress.seen.contains(&(at.created.micros(), at.key)))
+    };
+    Ok(!progress.seen.is_empty()
+        && !values.is_empty()
+        && values.iter().all(|value| value.as_ref().is_ok_and(|raw| repeated(raw))))
 }
 
 /// Identifies a collector: its filter, and the cursor that continues it.

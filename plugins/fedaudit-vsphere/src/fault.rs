@@ -125,7 +125,7 @@ impl Fault {
 }
 
 /// What the live list needs, said plainly.
-pub(crate) const SESSION_LIST_HINT: &str = "the list of live sessions needs 'View and stop sessions' (Sessions.TerminateSession) at the \
+const SESSION_LIST_HINT: &str = "the list of live sessions needs 'View and stop sessions' (Sessions.TerminateSession) at the \
     vCenter root, which also lets the account end other sessions; without it sessions are rebuilt from events alone";
 
 fn excerpt(text: &str) -> String {

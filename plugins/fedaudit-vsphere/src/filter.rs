@@ -75,7 +75,9 @@ impl Filter {
         }
         if let Some(users) = &self.users {
             xml.push_str("<userName><systemUser>true</systemUser>");
-            users.iter().for_each(|user| element(&mut xml, "userList", user));
+            for user in users {
+                element(&mut xml, "userList", user);
+            }
             xml.push_str("</userName>");
         }
         // What an unset value means differs between documentation and practice.
@@ -94,7 +96,7 @@ impl Filter {
             json.push_str(r#","time":{"_typeName":"EventFilterSpecByTime""#);
             for (name, bound) in [("beginTime", self.begin), ("endTime", self.end)] {
                 if let Some(bound) = bound {
-                    json.push_str(&format!(r#","{name}":"{bound}""#));
+                    json.extend([",\"", name, "\":\"", &bound.to_string(), "\""]);
                 }
             }
             json.push('}');
@@ -109,7 +111,7 @@ impl Filter {
             json.push_str(r#","eventTypeId":"#);
             list(&mut json, codes);
         }
-        json.push_str(&format!(r#","maxCount":{}}}"#, self.page_size));
+        json.extend([r#","maxCount":"#, &self.page_size.to_string(), "}"]);
         json
     }
 }

@@ -36,8 +36,8 @@ fn events(pushes_user_name: bool) -> StreamInfo {
         order: Order::Ascending,
         pushable,
         // `event.maxAge` is 30 days unless an administrator changed it; the server's own value wins where it is readable.
-        history: Some(Duration::from_secs(30 * 86_400)),
-        lateness: Duration::from_secs(120),
+        history: Some(Duration::from_hours(30 * 24)),
+        lateness: Duration::from_mins(2),
         follow: true,
         // A collector each, of 32 for the whole server: other tools need theirs.
         parallel_windows: 4,

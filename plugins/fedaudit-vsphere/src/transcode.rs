@@ -118,10 +118,11 @@ impl<'x> Writer<'x> {
         }
         for attribute in start.attributes().with_checks(false) {
             let attribute = attribute.map_err(|error| error.to_string())?;
-            if let Some(prefix) = attribute.key.0.strip_prefix("xmlns:") {
-                if attribute.value == XSI && prefix != "xsi" && !self.xsi.iter().any(|known| known == prefix) {
-                    self.xsi.push(prefix.to_owned());
-                }
+            if let Some(prefix) = attribute.key.0.strip_prefix("xmlns:")
+                && attribute.value == XSI
+                && !self.is_xsi(prefix)
+            {
+                self.xsi.push(prefix.to_owned());
             }
         }
         for attribute in start.attributes().with_checks(false) {
@@ -162,13 +163,14 @@ impl<'x> Writer<'x> {
                 }
             }
         }
-        self.leaf(&types, &text, place)
+        self.leaf(&types, &text, place);
+        Ok(())
     }
 
-    fn leaf(&mut self, types: &Types, text: &str, place: &Place<'_>) -> Result<(), String> {
+    fn leaf(&mut self, types: &Types, text: &str, place: &Place<'_>) {
         if types.nil {
             self.out.push_str("null");
-            return Ok(());
+            return;
         }
         if let Some(kind) = &types.reference {
             self.out.push_str("{\"_typeName\":\"ManagedObjectReference\",\"type\":");
@@ -176,7 +178,7 @@ impl<'x> Writer<'x> {
             self.out.push_str(",\"value\":");
             quote(&mut self.out, text);
             self.out.push('}');
-            return Ok(());
+            return;
         }
         if let Some(xsi) = &types.xsi {
             let known = primitive(xsi);
@@ -190,14 +192,13 @@ impl<'x> Writer<'x> {
                 self.scalar(known.map_or(Leaf::Text, |(_, leaf)| leaf), text);
             }
             self.out.push('}');
-            return Ok(());
+            return;
         }
         if place.depth == 0 && text.is_empty() {
             self.out.push_str("{}");
-            return Ok(());
+            return;
         }
         self.scalar(leaf(place.parent, place.member, place.event && place.depth == 1), text);
-        Ok(())
     }
 
     /// A number or truth that is none stays text: the row decides what it is worth.

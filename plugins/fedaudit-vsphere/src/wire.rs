@@ -67,7 +67,7 @@ impl<'c> Call<'c> {
 
     /// Adds an argument that is written in both forms already.
     pub(crate) fn object(mut self, name: &str, xml: &str, json: &str) -> Self {
-        self.xml.push_str(&format!("<{name}>{xml}</{name}>"));
+        self.xml.extend(["<", name, ">", xml, "</", name, ">"]);
         self.member(name);
         self.json.push_str(json);
         self
@@ -155,7 +155,7 @@ impl Wire {
             }
             Dialect::Json { .. } => {
                 let body = if call.json.is_empty() { String::new() } else { call.json.clone() + "}" };
-                self.with_token(HttpRequest::post(self.path(call.target, call.method), "application/json", body), token)
+                with_token(HttpRequest::post(self.path(call.target, call.method), "application/json", body), token)
             }
         };
         self.send(cx, request).await
@@ -170,14 +170,7 @@ impl Wire {
         property: &str,
     ) -> Result<Answer, Failure> {
         let request = HttpRequest::get(self.path(of, property)).attempts(1);
-        self.send(cx, self.with_token(request, token)).await
-    }
-
-    fn with_token(&self, request: HttpRequest, token: Option<&Secret>) -> HttpRequest {
-        match token {
-            Some(token) => request.secret_header("vmware-api-session-id", token.clone()),
-            None => request,
-        }
+        self.send(cx, with_token(request, token)).await
     }
 
     fn path(&self, target: &Ref, last: &str) -> String {
@@ -200,6 +193,13 @@ impl Wire {
             200 | 204 => Err(Failure::Error(not_vsphere(&response))),
             _ => Err(Failure::Error(error_for(&response))),
         }
+    }
+}
+
+fn with_token(request: HttpRequest, token: Option<&Secret>) -> HttpRequest {
+    match token {
+        Some(token) => request.secret_header("vmware-api-session-id", token.clone()),
+        None => request,
     }
 }
 
@@ -262,7 +262,8 @@ fn percent(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            out.push('%');
+            out.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789ABCDEF"[usize::from(digit)])));
         }
     }
     out

@@ -1,5 +1,10 @@
 //! Federated questions over the four stand-in products: the real engine, the real plugins, real TLS on loopback.
-#![allow(clippy::unwrap_used, missing_docs, clippy::print_stderr, reason = "tests say what they see, and panic where they must")]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    clippy::print_stderr,
+    reason = "tests say what they see, and panic where they must"
+)]
 
 mod explain;
 mod one_and_many;

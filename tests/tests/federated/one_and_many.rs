@@ -152,8 +152,28 @@ fn condition(random: &mut Random, depth: usize) -> String {
         };
     }
     const COLUMNS: [(&str, &[&str]); 13] = [
-        ("user_name", &["ana", "ANA", "Ben", "root", "administrator", "administrator ", "", "a%", "_na", "ana@corp.example", "o''x", "ö", "svc-backup"]),
-        ("action", &["auth.login", "auth.logout", "file.open", "AUTH.LOGIN", "auth.%", "vm.power_on", "session.start", ""]),
+        (
+            "user_name",
+            &[
+                "ana",
+                "ANA",
+                "Ben",
+                "root",
+                "administrator",
+                "administrator ",
+                "",
+                "a%",
+                "_na",
+                "ana@corp.example",
+                "o''x",
+                "ö",
+                "svc-backup",
+            ],
+        ),
+        (
+            "action",
+            &["auth.login", "auth.logout", "file.open", "AUTH.LOGIN", "auth.%", "vm.power_on", "session.start", ""],
+        ),
         ("outcome", &["success", "failure", "unknown", "Failure"]),
         ("product", &["truenas", "vsphere", "sps", "canvas", "TrueNAS", "none"]),
         ("source", &["nas-1", "vc-1", "sps-1", "lms", "lms%"]),

@@ -21,7 +21,9 @@ fn expected_events(lab: &Lab) -> Vec<String> {
     for event in lab.demo.world.truth.events.iter().filter(|event| event.observable) {
         let hour = event.time.0 - event.time.0.rem_euclid(HOUR);
         let user = cell(event.user_name.as_deref());
-        *counts.entry(format!("{} | {} | {} | {user} | {hour}", event.product, event.action, event.outcome)).or_default() += 1;
+        *counts
+            .entry(format!("{} | {} | {} | {user} | {hour}", event.product, event.action, event.outcome))
+            .or_default() += 1;
     }
     counts.into_iter().map(|(key, count)| format!("{key} | {count}")).collect()
 }
@@ -72,10 +74,8 @@ async fn every_window_holds_exactly_its_events() {
         (of_event + 1, of_event + day),
         (world.from - 9 * day, world.from),
     ] {
-        let window = fedaudit_core::Window::new(
-            fedaudit_core::Time::from_micros(from),
-            fedaudit_core::Time::from_micros(to),
-        );
+        let window =
+            fedaudit_core::Window::new(fedaudit_core::Time::from_micros(from), fedaudit_core::Time::from_micros(to));
         let sql = "SELECT product, action, outcome, user_name, cast(time AS BIGINT) FROM events";
         let given = ask(&engine, window, sql).await.unwrap().whole(sql);
         let expected: Vec<String> = world

@@ -199,6 +199,8 @@ pub fn differences(expected: &[String], given: &[String]) -> Vec<String> {
     counts
         .into_iter()
         .filter(|(_, count)| *count != 0)
-        .map(|(line, count)| format!("{} {line}", if count < 0 { format!("{} missing:", -count) } else { format!("{count} too many:") }))
+        .map(|(line, count)| {
+            format!("{} {line}", if count < 0 { format!("{} missing:", -count) } else { format!("{count} too many:") })
+        })
         .collect()
 }

@@ -57,8 +57,8 @@ enum Test {
 }
 
 const OPERATORS: [&str; 22] = [
-    "=", "!=", ">", ">=", "<", "<=", "~", "in", "nin", "rin", "rnin", "^", "!^", "$", "!$", "C=", "C!=", "C^", "C!^", "C$",
-    "C!$", "Cin",
+    "=", "!=", ">", ">=", "<", "<=", "~", "in", "nin", "rin", "rnin", "^", "!^", "$", "!$", "C=", "C!=", "C^", "C!^",
+    "C$", "C!$", "Cin",
 ];
 
 impl Filters {
@@ -95,7 +95,11 @@ impl Filters {
     pub(super) fn seconds(&self) -> (i64, i64) {
         let mut bounds = (i64::MIN, i64::MAX);
         for node in &self.0 {
-            let Node::Leaf(Leaf { field: Field::Column(Column::MessageTimestamp), test: Test::Compare(operator, value) }) = node else {
+            let Node::Leaf(Leaf {
+                field: Field::Column(Column::MessageTimestamp),
+                test: Test::Compare(operator, value),
+            }) = node
+            else {
                 continue;
             };
             let Some(second) = value.as_i64() else { continue };
@@ -178,9 +182,7 @@ impl Leaf {
     fn holds(&self, row: &TrueNasRecord) -> bool {
         let cell = match &self.field {
             Field::Column(column) => column.of(row),
-            Field::Path(of_event, path) => {
-                lookup(if *of_event { &row.event_data } else { &row.service_data }, path)
-            }
+            Field::Path(of_event, path) => lookup(if *of_event { &row.event_data } else { &row.service_data }, path),
         };
         match (&self.test, &cell) {
             (Test::Nothing, _) => true,

@@ -55,7 +55,8 @@ impl Appliance {
                 ("LOGIN_PASSWORD", outcome)
             }
             other => {
-                let message = format!("Input tag '{other}' found using 'mechanism' does not match any of the expected tags");
+                let message =
+                    format!("Input tag '{other}' found using 'mechanism' does not match any of the expected tags");
                 return Err(Problem::invalid("login_data", &message));
             }
         };
@@ -114,7 +115,9 @@ impl Appliance {
         }
         let address = reader.origin.rsplit_once(':').map_or(reader.origin.as_str(), |(ip, _)| ip).to_owned();
         let credential = match failed_as {
-            None => format!(r#"{{"credentials": "{}", "credentials_data": {}}}"#, reader.kind, self.credential_data(reader)),
+            None => {
+                format!(r#"{{"credentials": "{}", "credentials_data": {}}}"#, reader.kind, self.credential_data(reader))
+            }
             Some(name) => {
                 format!(r#"{{"credentials": "{}", "credentials_data": {{"username": {}}}}}"#, reader.kind, text(name))
             }

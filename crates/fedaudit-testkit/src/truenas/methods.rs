@@ -13,7 +13,14 @@ const ANONYMOUS: [&str; 3] = ["auth.login_ex", "auth.mechanism_choices", "core.p
 
 impl Appliance {
     /// Answers one call on a connection.
-    pub(super) async fn call(self: Arc<Self>, session: &str, origin: &str, id: &str, method: &str, params: &Json) -> String {
+    pub(super) async fn call(
+        self: Arc<Self>,
+        session: &str,
+        origin: &str,
+        id: &str,
+        method: &str,
+        params: &Json,
+    ) -> String {
         tokio::time::sleep(self.options.latency).await;
         let mut out = String::new();
         open(&mut out);
@@ -33,7 +40,14 @@ impl Appliance {
         }
     }
 
-    fn dispatch(&self, session: &str, origin: &str, method: &str, params: &Json, out: &mut String) -> Result<u64, Problem> {
+    fn dispatch(
+        &self,
+        session: &str,
+        origin: &str,
+        method: &str,
+        params: &Json,
+        out: &mut String,
+    ) -> Result<u64, Problem> {
         let known = self.readers().contains_key(session);
         if !known {
             if !ANONYMOUS.contains(&method) {
@@ -133,7 +147,12 @@ impl Appliance {
                     "id" => rows.retain(|row| value.as_str() == Some(&row.0)),
                     "current" => rows.retain(|row| value.as_bool() == Some(row.1)),
                     "internal" => rows.retain(|row| value.as_bool() == Some(row.2)),
-                    _ => return Err(Problem::exception("this stand-in filters sessions by id, current and internal", "ValueError")),
+                    _ => {
+                        return Err(Problem::exception(
+                            "this stand-in filters sessions by id, current and internal",
+                            "ValueError",
+                        ));
+                    }
                 },
                 _ => return Err(Problem::exception("this stand-in filters sessions with = alone", "ValueError")),
             }
@@ -142,7 +161,8 @@ impl Appliance {
         out.push('[');
         for (index, (id, current, internal, rest)) in rows.iter().enumerate() {
             let comma = if index > 0 { ", " } else { "" };
-            let _ = write!(out, r#"{comma}{{"id": {}, "current": {current}, "internal": {internal}, {rest}}}"#, text(id));
+            let _ =
+                write!(out, r#"{comma}{{"id": {}, "current": {current}, "internal": {internal}, {rest}}}"#, text(id));
         }
         out.push(']');
         Ok(rows.len() as u64)

@@ -12,8 +12,17 @@ use super::{Appliance, Regime};
 use crate::records::{TrueNasRecord, TrueNasService};
 
 const MEMBERS: [&str; 11] = [
-    "audit_id", "message_timestamp", "timestamp", "address", "username", "session", "service", "service_data", "event",
-    "event_data", "success",
+    "audit_id",
+    "message_timestamp",
+    "timestamp",
+    "address",
+    "username",
+    "session",
+    "service",
+    "service_data",
+    "event",
+    "event_data",
+    "success",
 ];
 /// Most rows of one answer since 25.10.1.
 const MOST: u64 = 10_000;
@@ -74,7 +83,8 @@ pub(super) fn answer(appliance: &Appliance, params: &Json, out: &mut String) -> 
     for service in &services {
         own.extend(appliance.own_rows(*service));
     }
-    let tables: Vec<&[TrueNasRecord]> = services.iter().map(|service| appliance.world.truenas.records(*service)).collect();
+    let tables: Vec<&[TrueNasRecord]> =
+        services.iter().map(|service| appliance.world.truenas.records(*service)).collect();
     let until = appliance.stored_until.load(Ordering::Relaxed);
     let rows = Rows { tables, own: &own, filters: &filters, order: &order, until };
 

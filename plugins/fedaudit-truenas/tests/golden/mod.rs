@@ -9,8 +9,17 @@ use fedaudit_truenas::{Decoded, Reading, Service, decode_page};
 
 /// Columns that say the same of every record here, or are looked at by tests of their own.
 const LEFT_OUT: [&str; 11] = [
-    "event_key", "session_key", "raw", "raw_sha256", "unmapped", "class_uid", "activity_id", "severity_id", "time_quality",
-    "logged_time", "time_original",
+    "event_key",
+    "session_key",
+    "raw",
+    "raw_sha256",
+    "unmapped",
+    "class_uid",
+    "activity_id",
+    "severity_id",
+    "time_quality",
+    "logged_time",
+    "time_original",
 ];
 
 fn decode(service: Service, records: &[&str]) -> Decoded {
@@ -215,7 +224,12 @@ fn smb_files() {
             "file.overwrite",
             "target_type=file\ntarget_name=a/b.txt\ntarget_uid=57:901:0",
         ),
-        ("READ", r#""file": {"handle": {"type": "DEV_INO", "value": "57:901:0"}},"#, "file.read", "target_type=file\ntarget_uid=57:901:0"),
+        (
+            "READ",
+            r#""file": {"handle": {"type": "DEV_INO", "value": "57:901:0"}},"#,
+            "file.read",
+            "target_type=file\ntarget_uid=57:901:0",
+        ),
         (
             "RENAME",
             r#""src_file": {"path": "a \"b\""}, "dst_file": {"path": "c"},"#,
@@ -226,7 +240,13 @@ fn smb_files() {
         ("SET_QUOTA", r#""qt": {"type": "USER"},"#, "config.update", "target_type=quota"),
         ("FSCTL", r#""function": {"raw": "0x1"},"#, "other", "target_type=file"),
     ] {
-        let record = record("ana", "192.0.2.1", "123", "SMB", &format!("{service_data}, \"event\": \"{event}\", \"event_data\": {{{data}{result}"));
+        let record = record(
+            "ana",
+            "192.0.2.1",
+            "123",
+            "SMB",
+            &format!("{service_data}, \"event\": \"{event}\", \"event_data\": {{{data}{result}"),
+        );
         expect(Service::Smb, &record, &tail(event, action, rest));
     }
 }
@@ -314,7 +334,13 @@ fn the_systems_own_trail() {
 
 #[test]
 fn what_cannot_be_decoded_costs_one_record() {
-    let good = record("ana", "192.0.2.1", "", "SMB", r#""event": "NEW_KIND", "event_data": "corrupt", "success": null, "added_later": [1]"#);
+    let good = record(
+        "ana",
+        "192.0.2.1",
+        "",
+        "SMB",
+        r#""event": "NEW_KIND", "event_data": "corrupt", "success": null, "added_later": [1]"#,
+    );
     let decoded = decode(Service::Smb, &["17", &good, r#"{"audit_id": "a2"}"#]);
     assert_eq!((decoded.records, decoded.rows.num_rows(), decoded.rejected.len()), (3, 1, 2));
     assert_eq!(decoded.rejected[0].raw, "17");

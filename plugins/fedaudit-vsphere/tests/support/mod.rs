@@ -8,16 +8,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, RecordBatch};
+use arrow_schema::DataType as T;
 use fedaudit_core::{AuditSource, Clock, Context, EndReason, Meter, Next, PageRequest, Plugin, Rejected, Time};
 use fedaudit_testkit::records::World;
 use fedaudit_testkit::vsphere::{Options, StandIn};
 use fedaudit_testkit::{Authority, RequestLog, ServerHandle, Settings, serve};
 use fedaudit_vsphere::{Config, VSphere};
 
-pub const PASSWORD: &str = "correct horse";
+pub(crate) const PASSWORD: &str = "correct horse";
 
 /// The same small history for every test.
-pub fn world() -> Arc<World> {
+pub(crate) fn world() -> Arc<World> {
     static WORLD: LazyLock<Arc<World>> = LazyLock::new(|| {
         let settings = Settings { days: 3, events: 4000, ..Settings::new(7, 1_770_249_600_000_000) };
         Arc::new(World::generate(&settings))
@@ -33,7 +34,7 @@ impl Clock for SystemClock {
     }
 }
 
-pub fn context() -> Context {
+pub(crate) fn context() -> Context {
     Context {
         source: "vc-1".into(),
         source_key: "https://vc-1.example".into(),
@@ -44,18 +45,18 @@ pub fn context() -> Context {
 }
 
 /// A stand-in and a source that is configured for it.
-pub struct Bench {
-    pub source: Box<dyn AuditSource>,
-    pub cx: Context,
-    pub stand_in: StandIn,
-    pub log: RequestLog,
+pub(crate) struct Bench {
+    pub(crate) source: Box<dyn AuditSource>,
+    pub(crate) cx: Context,
+    pub(crate) stand_in: StandIn,
+    pub(crate) log: RequestLog,
     config: String,
-    _server: ServerHandle,
-    _folder: tempfile::TempDir,
+    server: ServerHandle,
+    folder: tempfile::TempDir,
 }
 
 impl Bench {
-    pub async fn start(world: Arc<World>, options: Options, protocol: &str, more: &str) -> Self {
+    pub(crate) async fn start(world: Arc<World>, options: Options, protocol: &str, more: &str) -> Self {
         let authority = Authority::new().unwrap();
         let log = options.log.clone();
         let stand_in = StandIn::new(world, options);
@@ -71,44 +72,45 @@ impl Bench {
             password.display(),
             ca.display()
         );
-        Self { source: source(&config), cx: context(), stand_in, log, config, _server: server, _folder: folder }
+        Self { source: source(&config), cx: context(), stand_in, log, config, server, folder }
     }
 
     /// The same source after the server went away.
-    pub fn gone(self) -> Gone {
-        let Self { config, _folder, _server, .. } = self;
-        drop(_server);
-        Gone { source: source(&config), cx: context(), _folder }
+    pub(crate) fn gone(self) -> Gone {
+        let Self { config, folder, server, .. } = self;
+        drop(server);
+        Gone { source: source(&config), cx: context(), folder }
     }
 }
 
-pub struct Gone {
-    pub source: Box<dyn AuditSource>,
-    pub cx: Context,
-    _folder: tempfile::TempDir,
+pub(crate) struct Gone {
+    pub(crate) source: Box<dyn AuditSource>,
+    pub(crate) cx: Context,
+    #[expect(dead_code, reason = "the files live as long as it does")]
+    folder: tempfile::TempDir,
 }
 
-pub fn source(config: &str) -> Box<dyn AuditSource> {
+pub(crate) fn source(config: &str) -> Box<dyn AuditSource> {
     let config: Config = serde_json::from_str(config).unwrap();
     VSphere::build("vc-1", config).unwrap()
 }
 
 /// Everything that a stream answered.
-pub struct Answer {
-    pub rows: Vec<RecordBatch>,
-    pub rejected: Vec<Rejected>,
-    pub end: EndReason,
-    pub pages: usize,
-    pub records: u64,
-    pub server_time: Option<Time>,
-    pub retention_floor: Option<Time>,
+pub(crate) struct Answer {
+    pub(crate) rows: Vec<RecordBatch>,
+    pub(crate) rejected: Vec<Rejected>,
+    pub(crate) end: EndReason,
+    pub(crate) pages: usize,
+    pub(crate) records: u64,
+    pub(crate) server_time: Option<Time>,
+    pub(crate) retention_floor: Option<Time>,
 }
 
-pub async fn read(bench: &Bench, request: PageRequest) -> Answer {
+pub(crate) async fn read(bench: &Bench, request: PageRequest) -> Answer {
     read_source(&*bench.source, &bench.cx, request).await
 }
 
-pub async fn read_source(source: &dyn AuditSource, cx: &Context, mut request: PageRequest) -> Answer {
+pub(crate) async fn read_source(source: &dyn AuditSource, cx: &Context, mut request: PageRequest) -> Answer {
     let mut answer = Answer {
         rows: Vec::new(),
         rejected: Vec::new(),
@@ -137,12 +139,11 @@ pub async fn read_source(source: &dyn AuditSource, cx: &Context, mut request: Pa
 }
 
 /// A cell as text; NULL is none.
-pub fn cell(batch: &RecordBatch, name: &str, row: usize) -> Option<String> {
+pub(crate) fn cell(batch: &RecordBatch, name: &str, row: usize) -> Option<String> {
     let column = batch.column_by_name(name).unwrap_or_else(|| panic!("no column {name}"));
     if column.is_null(row) {
         return None;
     }
-    use arrow_schema::DataType as T;
     Some(match column.data_type() {
         T::Utf8 => column.as_string::<i32>().value(row).to_owned(),
         T::Int32 => column.as_primitive::<Int32Type>().value(row).to_string(),
@@ -157,7 +158,7 @@ pub fn cell(batch: &RecordBatch, name: &str, row: usize) -> Option<String> {
 }
 
 /// Every cell that is not NULL, one a line.
-pub fn records(batches: &[RecordBatch]) -> String {
+pub(crate) fn records(batches: &[RecordBatch]) -> String {
     let mut out = String::new();
     for batch in batches {
         for row in 0..batch.num_rows() {
@@ -173,7 +174,7 @@ pub fn records(batches: &[RecordBatch]) -> String {
 }
 
 /// Compares with a file under `fixtures/`; with `FEDAUDIT_GOLDEN=write` the file is written instead.
-pub fn golden(name: &str, found: &str) {
+pub(crate) fn golden(name: &str, found: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
     if std::env::var("FEDAUDIT_GOLDEN").is_ok_and(|mode| mode == "write") {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -183,10 +184,10 @@ pub fn golden(name: &str, found: &str) {
     assert_eq!(found, expected, "{} differs; FEDAUDIT_GOLDEN=write rewrites it", path.display());
 }
 
-type Seen = (i64, String, String, Option<String>, Option<String>, Option<String>);
+pub(crate) type Seen = (i64, String, String, Option<String>, Option<String>, Option<String>);
 
 /// What really happened in the product, as far as it can be seen.
-pub fn truth_of(world: &World) -> Vec<Seen> {
+pub(crate) fn truth_of(world: &World) -> Vec<Seen> {
     let events = world.truth.events.iter().filter(|event| event.product == "vsphere" && event.observable);
     events
         .map(|event| {
