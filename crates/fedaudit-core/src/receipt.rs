@@ -90,7 +90,7 @@ pub struct StreamReceipt {
     /// Records that could not be decoded.
     pub rejected: u64,
     /// The first of them, with their bytes.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected_samples: Vec<Rejected>,
     /// Pages read.
     pub pages: u64,

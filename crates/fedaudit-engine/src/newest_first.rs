@@ -35,10 +35,10 @@ impl PhysicalOptimizerRule for NewestFirst {
             let Some(sort) = node.downcast_ref::<SortExec>() else { return Ok(Transformed::no(node)) };
             let first = sort.expr().first();
             let by_time = first.expr.downcast_ref::<Column>().is_some_and(|column| column.name() == "time");
-            if sort.fetch().is_none() || !by_time || !first.options.descending {
+            let Some(wanted) = sort.fetch().filter(|_| by_time && first.options.descending) else {
                 return Ok(Transformed::no(node));
-            }
-            let Some(input) = turned(sort.input())? else { return Ok(Transformed::no(node)) };
+            };
+            let Some(input) = turned(sort.input(), wanted)? else { return Ok(Transformed::no(node)) };
             let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
             Ok(Transformed::yes(Arc::clone(&node).replace_children(vec![input], options)?))
         })
@@ -55,9 +55,9 @@ impl PhysicalOptimizerRule for NewestFirst {
 }
 
 /// The same plan with its scan turned round, through nodes that neither reorder nor invent rows.
-fn turned(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+fn turned(plan: &Arc<dyn ExecutionPlan>, wanted: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     if let Some(scan) = plan.downcast_ref::<AuditScan>() {
-        return Ok(scan.newest_first().map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>));
+        return Ok(scan.newest_first(wanted).map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>));
     }
     let passes = plan.downcast_ref::<FilterExec>().is_some()
         || plan.downcast_ref::<ProjectionExec>().is_some()
@@ -65,7 +65,7 @@ fn turned(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>
         || plan.downcast_ref::<RepartitionExec>().is_some();
     let children = plan.children();
     let (true, [child]) = (passes, children.as_slice()) else { return Ok(None) };
-    let Some(child) = turned(child)? else { return Ok(None) };
+    let Some(child) = turned(child, wanted)? else { return Ok(None) };
     let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
     Ok(Some(Arc::clone(plan).replace_children(vec![child], options)?))
 }

@@ -20,6 +20,9 @@ use crate::run::Run;
 /// its own cursor. So the keys of this many pages are enough, and memory does not grow with the data.
 const PAGES_REMEMBERED: usize = 4;
 
+/// From here on the size of a page is the plugin's choice.
+const LARGE_PAGE: usize = 2000;
+
 /// How rows of this table are kept or dropped by the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
@@ -83,6 +86,17 @@ impl Reader {
     pub(crate) fn keeping_everything(mut self) -> Self {
         self.window = Window::ALL;
         self
+    }
+
+    /// Begins with small pages, for a question that may be answered by the first rows.
+    pub(crate) fn beginning_with(mut self, rows: usize) -> Self {
+        self.request.page_size = Some(rows);
+        self
+    }
+
+    /// The first rows did not do: larger pages, up to the plugin's own choice.
+    fn enlarge(&mut self) {
+        self.request.page_size = self.request.page_size.map(|rows| rows * 4).filter(|rows| *rows < LARGE_PAGE);
     }
 
     /// No row of a later page is later than this, as far as the source can promise it.
@@ -149,6 +163,7 @@ impl Reader {
                 .hint("stopped instead of reading it forever; rows after it are missing"));
         }
         self.request.cursor = Some(cursor);
+        self.enlarge();
         Ok(())
     }
 

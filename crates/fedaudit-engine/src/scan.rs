@@ -71,7 +71,7 @@ pub(crate) struct AuditScan {
     run: Arc<Run>,
     plan: Arc<ScanPlan>,
     projection: Option<Vec<usize>>,
-    newest_first: bool,
+    newest_first: Option<usize>,
     dynamic: Vec<Arc<dyn PhysicalExpr>>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -95,22 +95,20 @@ impl AuditScan {
             run,
             plan: Arc::new(plan),
             projection,
-            newest_first: false,
+            newest_first: None,
             dynamic: Vec::new(),
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
         })
     }
 
-    /// The same scan reading newest pages first, where a source can do so.
-    pub(crate) fn newest_first(&self) -> Option<Self> {
+    /// The same scan reading newest pages first, where a source can do so, because only so many rows are wanted.
+    pub(crate) fn newest_first(&self, wanted: usize) -> Option<Self> {
         let possible = self.plan.parts.iter().any(|part| match &part.work {
-            Work::Stream(assignment, Keep::Inside) => {
-                matches!(assignment.stream.order, Order::Either | Order::Descending)
-            }
+            Work::Stream(assignment, Keep::Inside) => reads_newest_first(assignment),
             _ => false,
         });
-        possible.then(|| Self { newest_first: true, ..self.clone() })
+        possible.then(|| Self { newest_first: Some(wanted), ..self.clone() })
     }
 
     fn pages(&self, part: usize) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
@@ -121,10 +119,14 @@ impl AuditScan {
         async_stream(move |out| async move {
             match work {
                 Work::Stream(assignment, keep) => {
-                    let direction = if newest_first { Direction::NewestFirst } else { Direction::Any };
+                    let wanted = newest_first.filter(|_| reads_newest_first(&assignment));
+                    let direction = if newest_first.is_some() { Direction::NewestFirst } else { Direction::Any };
                     let provenance =
                         Provenance::new(&run, asking, table, projection.as_deref(), &assignment.stream.name);
                     let mut reader = Reader::new(&run, asking, &assignment, keep, direction);
+                    if let Some(rows) = wanted {
+                        reader = reader.beginning_with(rows.clamp(FIRST_PAGE.0, FIRST_PAGE.1));
+                    }
                     // An error is in the ledger already: the other streams still answer.
                     while let Ok(Some(page)) = reader.next().await {
                         let rows = provenance.add(&page, run.clock.now()).map_err(external)?;
@@ -148,6 +150,13 @@ impl AuditScan {
             }
         })
     }
+}
+
+/// Smallest and largest first page of a stream that is read newest first.
+const FIRST_PAGE: (usize, usize) = (100, 1000);
+
+fn reads_newest_first(assignment: &Assignment) -> bool {
+    matches!(assignment.stream.order, Order::Either | Order::Descending)
 }
 
 /// Hands batches from a reading future to the stream that drives it: nothing runs ahead of the consumer.
@@ -189,7 +198,7 @@ fn list(predicates: &[Predicate]) -> String {
 impl DisplayAs for AuditScan {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AuditScan: table={}, partitions={}", self.plan.table.name, self.plan.parts.len())?;
-        if self.newest_first {
+        if self.newest_first.is_some() {
             f.write_str(", reading=newest_first")?;
         }
         if !self.dynamic.is_empty() {
@@ -288,7 +297,7 @@ impl ExecutionPlan for AuditScan {
                 metrics.record_output(rows.num_rows());
             }
         });
-        if self.newest_first {
+        if self.newest_first.is_some() {
             // Whether another page is needed is known only when the sort has seen this one: read as asked.
             let stream = RecordBatchStreamAdapter::new(self.schema(), Box::pin(pages));
             return Ok(make_cooperative(Box::pin(stream)));

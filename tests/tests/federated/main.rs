@@ -11,6 +11,7 @@ mod one_and_many;
 mod outages;
 mod pushdown;
 mod receipt;
+mod seeds;
 mod tidy;
 mod truth;
 mod world;

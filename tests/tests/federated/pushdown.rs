@@ -52,7 +52,6 @@ async fn hardly_more_is_read_than_matches() {
         (whole, "stream = 'audit.SMB' AND outcome = 'success'".to_owned()),
         (whole, "product = 'canvas' AND user_uid = '{user}'".replace("{user}", &user_uid)),
         (whole, "product = 'canvas' AND account_id = '{login}'".replace("{login}", &login_id)),
-        (part, "product = 'canvas' AND user_uid = '{user}'".replace("{user}", &user_uid)),
     ] {
         let sql = format!("SELECT count(*) FROM events WHERE {condition}");
         lab.requests();
@@ -68,6 +67,9 @@ async fn hardly_more_is_read_than_matches() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// The gateway has no upper bound on the time of start: reading stops by itself, within the page that passes the window.
+const PAGE: f64 = 500.0;
 
 /// A record of the gateway is a whole session: what began up to a day before the window is read, too, and said so.
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +90,7 @@ async fn the_gateway_is_read_for_its_look_back_and_no_further() {
             .filter(|session| near(session.start) && admits.is_none_or(|user| session.user_name == user));
         let due = due.count() as u64;
         eprintln!("{due} sessions due, {read} read: {condition}");
-        assert!(taken.number() >= 1000 && read as f64 <= due as f64 * 1.1, "{condition}: {read} read for {due}");
+        assert!(taken.number() >= 1000 && read as f64 <= due as f64 * 1.1 + PAGE, "{condition}: {read} read for {due}");
         assert_eq!(taken.stream("sps-1", "sps.sessions").look_back_s, 24 * 3600);
     }
 }
@@ -125,11 +127,7 @@ async fn who_is_not_asked_hears_nothing() {
         heard.dedup();
         assert_eq!(heard, asked, "{condition}");
         let entries = taken.receipt.streams.len() + taken.receipt.not_asked.len();
-        assert!(
-            condition == "false" || entries == 7,
-            "{condition}: {entries} streams of events: {:#?}",
-            taken.receipt
-        );
+        assert!(condition == "false" || entries == 7, "{condition}: {entries} streams of events: {:#?}", taken.receipt);
     }
     // One stream of several.
     lab.requests();
@@ -178,5 +176,5 @@ async fn the_newest_rows_cost_a_few_pages() {
         .unwrap();
     assert_eq!(few.lines(), all.lines()[..10]);
     let cost = records(&lab.requests());
-    assert!(cost["canvas"] < 1500 && cost["truenas"] < 6000, "{cost:?}");
+    assert!(cost["canvas"] < 1500 && cost["truenas"] < 1500, "{cost:?}");
 }

@@ -81,6 +81,10 @@ fn no_path_of_one_machine() {
     let words = ["work/", "home/", "root/", "Users/", "tmp/bash"].map(|word| format!("/{word}"));
     let mut wrong = Vec::new();
     for path in tree() {
+        // The machines of the generated organisation have folders of their own.
+        if path.starts_with(root().join("crates/fedaudit-testkit/src/organisation")) {
+            continue;
+        }
         let Ok(text) = fs::read_to_string(&path) else { continue };
         for (number, line) in text.lines().enumerate() {
             let hit = words.iter().any(|word| {

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use toml::{Table, Value};
 
 /// End of every history here. The worlds are the same in every run because the clock is ours, too.
-pub const TO: i64 = 1_795_317_601_000_000;
+pub(crate) const TO: i64 = 1_795_317_601_000_000;
 
 /// A clock that runs as the real one does, but stands ten minutes after the end of the history when a test begins.
 struct AfterTheHistory(Instant);
@@ -25,19 +25,19 @@ impl Clock for AfterTheHistory {
 }
 
 /// Four running products and the configuration of their reader.
-pub struct Lab {
-    pub demo: Demo,
-    pub tables: Vec<Table>,
-    pub folder: TempDir,
+pub(crate) struct Lab {
+    pub(crate) demo: Demo,
+    pub(crate) tables: Vec<Table>,
+    pub(crate) folder: TempDir,
 }
 
 /// A small organisation.
-pub fn small(seed: u64) -> Settings {
+pub(crate) fn small(seed: u64) -> Settings {
     Settings { events: 4000, people: 16, ..Settings::new(seed, TO) }
 }
 
 impl Lab {
-    pub async fn start(settings: Settings) -> Self {
+    pub(crate) async fn start(settings: Settings) -> Self {
         let demo = Demo::start(settings, DemoOptions::default()).await.unwrap();
         let folder = TempDir::new().unwrap();
         let path = demo.write_config(folder.path()).unwrap();
@@ -52,44 +52,44 @@ impl Lab {
     }
 
     /// The configuration of one source, to be changed.
-    pub fn table(&mut self, name: &str) -> &mut Table {
+    pub(crate) fn table(&mut self, name: &str) -> &mut Table {
         self.tables.iter_mut().find(|table| table["name"].as_str() == Some(name)).unwrap()
     }
 
     /// A file beside the configuration.
-    pub fn file(&self, name: &str, content: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.folder.path().join(name);
         std::fs::write(&path, content).unwrap();
         path
     }
 
     /// An engine over all four sources.
-    pub fn engine(&self) -> Engine {
+    pub(crate) fn engine(&self) -> Engine {
         engine(self.tables.iter().map(source).collect())
     }
 
     /// An engine over one of them.
-    pub fn engine_of(&self, name: &str) -> Engine {
+    pub(crate) fn engine_of(&self, name: &str) -> Engine {
         engine(self.tables.iter().filter(|table| table["name"].as_str() == Some(name)).map(source).collect())
     }
 
     /// The whole history.
-    pub fn window(&self) -> Window {
+    pub(crate) fn window(&self) -> Window {
         Window::new(Time::from_micros(self.demo.world.from), Time::from_micros(self.demo.world.to))
     }
 
     /// What the products were asked since the last time.
-    pub fn requests(&self) -> Vec<LogEntry> {
+    pub(crate) fn requests(&self) -> Vec<LogEntry> {
         self.demo.log.take()
     }
 }
 
-pub fn engine(sources: Vec<Source>) -> Engine {
+pub(crate) fn engine(sources: Vec<Source>) -> Engine {
     Engine::new(sources, Arc::new(AfterTheHistory(Instant::now())), Options::default())
 }
 
 /// The source of a `[[source]]` table, as the binary builds it.
-pub fn source(table: &Table) -> Source {
+pub(crate) fn source(table: &Table) -> Source {
     let mut table = table.clone();
     let mut text = |key: &str| table.remove(key).and_then(|value| value.as_str().map(str::to_owned));
     let (name, kind) = (text("name").unwrap(), text("type").unwrap());
@@ -110,53 +110,46 @@ fn build<P: Plugin>(name: &str, table: Table) -> Result<Arc<dyn AuditSource>> {
 
 /// An answer taken to its end.
 #[derive(Debug)]
-pub struct Taken {
-    pub batches: Vec<RecordBatch>,
-    pub receipt: Receipt,
+pub(crate) struct Taken {
+    pub(crate) batches: Vec<RecordBatch>,
+    pub(crate) receipt: Receipt,
 }
 
 impl Taken {
     /// Every row as one line of text, in the order of the answer.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         lines(&self.batches)
     }
 
-    /// The same in one order.
-    pub fn sorted(&self) -> Vec<String> {
-        let mut lines = self.lines();
-        lines.sort_unstable();
-        lines
-    }
-
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.batches.iter().map(RecordBatch::num_rows).sum()
     }
 
     /// The first value of the first row as a number: the answer of a `count(*)`.
-    pub fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.lines()[0].parse().unwrap()
     }
 
-    pub fn stream(&self, source: &str, stream: &str) -> &StreamReceipt {
+    pub(crate) fn stream(&self, source: &str, stream: &str) -> &StreamReceipt {
         let mut found = self.receipt.streams.iter().filter(|entry| entry.source == source && entry.stream == stream);
         found.next().unwrap_or_else(|| panic!("{source}/{stream} is not in {:#?}", self.receipt))
     }
 
     /// The statuses of one source's streams.
-    pub fn statuses(&self, source: &str) -> Vec<Status> {
+    pub(crate) fn statuses(&self, source: &str) -> Vec<Status> {
         let of_source = self.receipt.streams.iter().filter(|entry| entry.source == source);
         of_source.map(|entry| entry.status).collect()
     }
 
     /// Fails where the answer is not whole.
-    pub fn whole(self, sql: &str) -> Self {
+    pub(crate) fn whole(self, sql: &str) -> Self {
         assert!(self.receipt.complete, "{sql}: {:#?}", self.receipt.streams);
         self
     }
 }
 
 /// Asks, takes all rows and the receipt.
-pub async fn ask(engine: &Engine, window: Window, sql: &str) -> Result<Taken> {
+pub(crate) async fn ask(engine: &Engine, window: Window, sql: &str) -> Result<Taken> {
     let question = Question { sql: sql.to_owned(), window, ..Question::default() };
     let mut answer = engine.ask(question).await?;
     let mut batches = Vec::new();
@@ -173,7 +166,7 @@ pub async fn ask(engine: &Engine, window: Window, sql: &str) -> Result<Taken> {
 }
 
 /// Rows as text; NULL is told apart from an empty text.
-pub fn lines(batches: &[RecordBatch]) -> Vec<String> {
+pub(crate) fn lines(batches: &[RecordBatch]) -> Vec<String> {
     let options = FormatOptions::default().with_null("∅");
     let mut lines = Vec::new();
     for batch in batches {
@@ -188,7 +181,7 @@ pub fn lines(batches: &[RecordBatch]) -> Vec<String> {
 }
 
 /// What differs between two bags of lines, for a message; empty where they are equal.
-pub fn differences(expected: &[String], given: &[String]) -> Vec<String> {
+pub(crate) fn differences(expected: &[String], given: &[String]) -> Vec<String> {
     let mut counts = std::collections::BTreeMap::<&str, i64>::new();
     for line in expected {
         *counts.entry(line).or_default() -= 1;
