@@ -19,11 +19,14 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
-use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions};
+use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, Partitioning, ReplaceChildrenOptions};
 use fedaudit_core::Time;
 
 use crate::filters::micros;
 use crate::scan::AuditScan;
+
+/// Fewest and most rows that a filter below such a sort gathers.
+const BATCH: (usize, usize) = (16, 8192);
 
 /// Tells scans under a limited sort by descending time to read newest pages first.
 #[derive(Debug)]
@@ -61,13 +64,23 @@ fn turned(plan: &Arc<dyn ExecutionPlan>, wanted: usize) -> Result<Option<Arc<dyn
     }
     let passes = plan.downcast_ref::<FilterExec>().is_some()
         || plan.downcast_ref::<ProjectionExec>().is_some()
-        || plan.downcast_ref::<CoalescePartitionsExec>().is_some()
-        || plan.downcast_ref::<RepartitionExec>().is_some();
+        || plan.downcast_ref::<CoalescePartitionsExec>().is_some();
     let children = plan.children();
+    // Spreading one stream over cores reads ahead of the sort; what is wanted fits one core.
+    if let (Some(spread), [child]) = (plan.downcast_ref::<RepartitionExec>(), children.as_slice())
+        && matches!(spread.partitioning(), Partitioning::RoundRobinBatch(_))
+    {
+        return turned(child, wanted);
+    }
     let (true, [child]) = (passes, children.as_slice()) else { return Ok(None) };
     let Some(child) = turned(child, wanted)? else { return Ok(None) };
+    // A filter gathers rows into large batches before it hands them on; the sort has to see them sooner to say enough.
+    let node: Arc<dyn ExecutionPlan> = match plan.downcast_ref::<FilterExec>() {
+        Some(filter) => Arc::new(filter.with_batch_size(wanted.clamp(BATCH.0, BATCH.1))?),
+        None => Arc::clone(plan),
+    };
     let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
-    Ok(Some(Arc::clone(plan).replace_children(vec![child], options)?))
+    Ok(Some(node.replace_children(vec![child], options)?))
 }
 
 /// The oldest time that still makes the list: rows at or before it cannot, according to the filters as they are now.

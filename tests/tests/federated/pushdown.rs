@@ -153,6 +153,7 @@ async fn the_newest_rows_cost_a_few_pages() {
             "SELECT event_key FROM events ORDER BY time DESC, event_key LIMIT 10",
             "SELECT * FROM events ORDER BY time DESC LIMIT 10",
             "SELECT event_key, user_name FROM events WHERE user_name IS NOT NULL ORDER BY time DESC LIMIT 10",
+            "SELECT upper(action) FROM events WHERE action LIKE 'auth%' ORDER BY time DESC LIMIT 10",
         ] {
             lab.requests();
             let few = ask(&engine, lab.window(), sql).await.unwrap().whole(sql);
