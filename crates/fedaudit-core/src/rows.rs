@@ -151,6 +151,11 @@ macro_rules! table {
         }
 
         impl $columns {
+            #[allow(dead_code, reason = "session pages are small")]
+            fn expect(&mut self, rows: usize) {
+                $((self.$cell.rows, self.$cell.bytes) = (rows, rows * BYTES_EXPECTED);)*
+            }
+
             fn push_row(&mut self, row: &$row<'_>) {
                 $(self.$column.push(cell!($($type)*, row.$column));)*
                 self.rows += 1;
@@ -466,6 +471,15 @@ impl EventBuilder {
         Self { source_key: source_key.to_owned(), columns: EventColumns::default() }
     }
 
+    /// The same for a page of known size: so many rows, so many bytes of raw records.
+    pub fn sized(source_key: &str, rows: usize, raw_bytes: usize) -> Self {
+        let mut builder = Self::new(source_key);
+        builder.columns.expect(rows);
+        builder.columns.raw.bytes = raw_bytes;
+        builder.columns.unmapped.bytes = raw_bytes;
+        builder
+    }
+
     /// Appends a row. `key` are the parts of its `event_key`, `session` those of the session it belongs to, both without
     /// the source; a row that belongs to no session has no parts.
     pub fn push(&mut self, key: &[Option<&str>], session: &[Option<&str>], row: &EventRow<'_>) {
@@ -556,15 +570,21 @@ fn digest_text(digest: &[u8; 64]) -> &str {
     std::str::from_utf8(digest).unwrap_or_default()
 }
 
+/// Bytes of a text for which room is made in a page of known size.
+const BYTES_EXPECTED: usize = 24;
+
 /// A column that costs one addition per NULL: most columns of most products stay empty.
 #[derive(Debug, Default)]
 struct Lazy<B> {
     pending_nulls: usize,
     cells: Option<B>,
+    rows: usize,
+    bytes: usize,
 }
 
 trait Cells: Default {
     type Value<'v>;
+    fn sized(rows: usize, bytes: usize) -> Self;
     fn nulls(&mut self, count: usize);
     fn value(&mut self, value: Self::Value<'_>);
     fn array(&mut self) -> ArrayRef;
@@ -575,7 +595,7 @@ impl<B: Cells> Lazy<B> {
         match value {
             None => self.pending_nulls += 1,
             Some(value) => {
-                let cells = self.cells.get_or_insert_default();
+                let cells = self.cells.get_or_insert_with(|| B::sized(self.rows, self.bytes));
                 if self.pending_nulls > 0 {
                     cells.nulls(std::mem::take(&mut self.pending_nulls));
                 }
@@ -597,9 +617,12 @@ impl<B: Cells> Lazy<B> {
 }
 
 macro_rules! cells_impl {
-    ($builder:ty, $value:ty, |$b:ident, $v:ident| $append:expr, |$f:ident| $finish:expr) => {
+    ($builder:ty, $value:ty, |$rows:ident, $bytes:ident| $sized:expr, |$b:ident, $v:ident| $append:expr, |$f:ident| $finish:expr) => {
         impl Cells for $builder {
             type Value<'v> = $value;
+            fn sized($rows: usize, $bytes: usize) -> Self {
+                $sized
+            }
             fn nulls(&mut self, count: usize) {
                 self.append_nulls(count);
             }
@@ -615,14 +638,29 @@ macro_rules! cells_impl {
     };
 }
 
-cells_impl!(StringBuilder, &'v str, |b, v| b.append_value(v), |b| b.finish());
-cells_impl!(Int32Builder, i32, |b, v| b.append_value(v), |b| b.finish());
-cells_impl!(Int64Builder, i64, |b, v| b.append_value(v), |b| b.finish());
-cells_impl!(BooleanBuilder, bool, |b, v| b.append_value(v), |b| b.finish());
-cells_impl!(TimestampMicrosecondBuilder, Time, |b, v| b.append_value(v.micros()), |b| b.finish().with_timezone("UTC"));
+cells_impl!(
+    StringBuilder,
+    &'v str,
+    |rows, bytes| Self::with_capacity(rows, bytes),
+    |b, v| b.append_value(v),
+    |b| b.finish()
+);
+cells_impl!(Int32Builder, i32, |rows, _bytes| Self::with_capacity(rows), |b, v| b.append_value(v), |b| b.finish());
+cells_impl!(Int64Builder, i64, |rows, _bytes| Self::with_capacity(rows), |b, v| b.append_value(v), |b| b.finish());
+cells_impl!(BooleanBuilder, bool, |rows, _bytes| Self::with_capacity(rows), |b, v| b.append_value(v), |b| b.finish());
+cells_impl!(
+    TimestampMicrosecondBuilder,
+    Time,
+    |rows, _bytes| Self::with_capacity(rows),
+    |b, v| b.append_value(v.micros()),
+    |b| b.finish().with_timezone("UTC")
+);
 
 impl Cells for ListBuilder<StringBuilder> {
     type Value<'v> = &'v [&'v str];
+    fn sized(rows: usize, _bytes: usize) -> Self {
+        Self::with_capacity(StringBuilder::new(), rows)
+    }
     fn nulls(&mut self, count: usize) {
         for _ in 0..count {
             self.append_null();

@@ -65,7 +65,7 @@ pub fn decode_page(bytes: &[u8], service: Service, source_key: &str, reading: &R
     let malformed = |text: String| Error::new(ErrorKind::Malformed, text).at("audit.query");
     let text = std::str::from_utf8(bytes).map_err(|error| malformed(format!("the answer is no UTF-8: {error}")))?;
     let answer: Answer<'_> = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
-    let mut decoder = Decoder::new(service, source_key, *reading);
+    let mut decoder = Decoder::new(service, source_key, *reading, answer.result.len(), bytes.len());
     for record in &answer.result {
         decoder.add(record, &HashSet::new());
     }
@@ -94,11 +94,12 @@ pub(crate) struct Decoder<'r> {
 }
 
 impl<'r> Decoder<'r> {
-    pub(crate) fn new(service: Service, source_key: &str, reading: Reading<'r>) -> Self {
+    /// For a page of so many records and bytes.
+    pub(crate) fn new(service: Service, source_key: &str, reading: Reading<'r>, records: usize, bytes: usize) -> Self {
         Self {
             service,
             reading,
-            builder: EventBuilder::new(source_key),
+            builder: EventBuilder::sized(source_key, records, bytes),
             rejected: Vec::new(),
             addresses: HashMap::new(),
             unmapped: String::new(),

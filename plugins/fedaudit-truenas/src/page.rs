@@ -180,7 +180,8 @@ impl Reader<'_> {
             own_session: connection.session.as_deref(),
             own_key: self.own_key,
         };
-        let mut decoder = Decoder::new(service, &cx.source_key, reading);
+        let bytes = lists.iter().flatten().map(|record| record.get().len()).sum();
+        let mut decoder = Decoder::new(service, &cx.source_key, reading, lists.iter().map(Vec::len).sum(), bytes);
         let seen: HashSet<&str> = position.seen.iter().map(|(_, id)| id.as_str()).collect();
         let mut marks: Vec<Mark<'_>> = Vec::with_capacity(limit.min(MAX_PAGE));
         let mut answered = 0;

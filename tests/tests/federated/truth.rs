@@ -1,8 +1,10 @@
 //! The truth of a generated organisation against the answer of the engine: no event and no session more, less or other.
 
-use crate::world::{Lab, TO, ask, differences};
+use fedaudit_core::{Time, Window};
 use fedaudit_testkit::Settings;
 use fedaudit_testkit::truth::{Instant, TrueSession};
+
+use crate::world::{Lab, TO, ask, differences, small};
 
 const HOUR: i64 = 3_600_000_000;
 const SEEDS: [u64; 3] = [7, 42, 2026];
@@ -60,7 +62,7 @@ async fn the_answer_is_the_truth_for_every_seed() {
 /// A part of the history: what began before it and what ended after it must not change what lies inside.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_window_holds_exactly_its_events() {
-    let lab = Lab::start(crate::world::small(3)).await;
+    let lab = Lab::start(small(3)).await;
     let engine = lab.engine();
     let world = &lab.demo.world;
     let day = 24 * HOUR;
@@ -74,8 +76,7 @@ async fn every_window_holds_exactly_its_events() {
         (of_event + 1, of_event + day),
         (world.from - 9 * day, world.from),
     ] {
-        let window =
-            fedaudit_core::Window::new(fedaudit_core::Time::from_micros(from), fedaudit_core::Time::from_micros(to));
+        let window = Window::new(Time::from_micros(from), Time::from_micros(to));
         let sql = "SELECT product, action, outcome, user_name, cast(time AS BIGINT) FROM events";
         let given = ask(&engine, window, sql).await.unwrap().whole(sql);
         let expected: Vec<String> = world
@@ -91,4 +92,33 @@ async fn every_window_holds_exactly_its_events() {
         let wrong = differences(&expected, &given.lines());
         assert!(wrong.is_empty(), "{window}: {} differences\n{}", wrong.len(), wrong[..wrong.len().min(40)].join("\n"));
     }
+}
+
+/// A window in the middle: a session that began and ended in it, or began up to the look-back before it, is the one that
+/// the whole history tells of.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_the_history_tells_the_same_sessions() {
+    let lab = Lab::start(small(4)).await;
+    let engine = lab.engine();
+    let day = 24 * HOUR;
+    let (from, to) = (lab.demo.world.from + 4 * day + 5 * HOUR, lab.demo.world.from + 8 * day + 11 * HOUR);
+    let window = Window::new(Time::from_micros(from), Time::from_micros(to));
+    let of = |(low, high): (i64, i64)| {
+        format!(
+            "SELECT session_key, user_name, start_time, end_time, state, login_event_key, logout_event_key FROM sessions \
+             WHERE cast(start_time AS BIGINT) >= {low} AND cast(end_time AS BIGINT) >= {from} AND cast(end_time AS BIGINT) < {high}"
+        )
+    };
+    let sql = of((from - day, to));
+    let whole = ask(&engine, lab.window(), &sql).await.unwrap().whole(&sql);
+    let part = ask(&engine, window, &sql).await.unwrap().whole(&sql);
+    let wrong = differences(&whole.lines(), &part.lines());
+    assert!(whole.rows() > 50);
+    assert!(
+        wrong.is_empty(),
+        "{} differences of {}\n{}",
+        wrong.len(),
+        whole.rows(),
+        wrong[..wrong.len().min(30)].join("\n")
+    );
 }
