@@ -638,13 +638,8 @@ macro_rules! cells_impl {
     };
 }
 
-cells_impl!(
-    StringBuilder,
-    &'v str,
-    |rows, bytes| Self::with_capacity(rows, bytes),
-    |b, v| b.append_value(v),
-    |b| b.finish()
-);
+cells_impl!(StringBuilder, &'v str, |rows, bytes| Self::with_capacity(rows, bytes), |b, v| b.append_value(v), |b| b
+    .finish());
 cells_impl!(Int32Builder, i32, |rows, _bytes| Self::with_capacity(rows), |b, v| b.append_value(v), |b| b.finish());
 cells_impl!(Int64Builder, i64, |rows, _bytes| Self::with_capacity(rows), |b, v| b.append_value(v), |b| b.finish());
 cells_impl!(BooleanBuilder, bool, |rows, _bytes| Self::with_capacity(rows), |b, v| b.append_value(v), |b| b.finish());

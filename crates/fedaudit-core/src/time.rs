@@ -145,6 +145,7 @@ fn number(bytes: &[u8], at: usize, length: usize) -> Option<u32> {
 }
 
 /// `Z`, `±hh`, `±hhmm`, `±hh:mm`, or nothing.
+#[expect(clippy::option_option, reason = "unreadable and absent are two things")]
 fn offset_seconds(text: &[u8]) -> Option<Option<i64>> {
     let (sign, digits) = match text {
         [] => return Some(None),

@@ -21,7 +21,7 @@ use futures::StreamExt as _;
 use crate::catalog;
 use crate::ledger::{Ledger, receipt_error};
 use crate::newest_first::NewestFirst;
-use crate::run::{Asking, Options, Run, Source};
+use crate::run::{Asking, InFlight, Options, Run, Source};
 use crate::table::AuditTable;
 
 /// SQL over a set of sources.
@@ -94,6 +94,7 @@ impl Engine {
             all_time: question.all_time,
             as_of,
             fetch_id: format!("{:016x}", RandomState::new().hash_one(now)),
+            in_flight: InFlight::default(),
         }
     }
 }
@@ -163,6 +164,7 @@ impl Answer {
     /// Ends the answer: stops reading, logs out everywhere, and says what the answer rests on.
     pub async fn finish(mut self) -> Receipt {
         let taken_whole = self.rows.take().is_none() && !self.failed;
+        self.run.in_flight.leave().await;
         let closing = self.run.asking.iter().map(|asking| async {
             let closed = asking.source.plugin.close(&self.run.context(asking)).await;
             closed.err().map(|error| receipt_error(&error.at(&asking.source.name)))

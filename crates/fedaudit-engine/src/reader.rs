@@ -132,13 +132,7 @@ impl Reader {
 
     async fn page(&mut self) -> Result<RecordBatch> {
         let asking = &self.run.asking[self.asking];
-        let cx = self.run.context(asking);
-        let fetch = asking.source.plugin.fetch(&cx, &self.request);
-        // The plugin has the deadline in its context; this is for one that forgets it.
-        let grace = self.run.options.page_timeout + std::time::Duration::from_secs(5);
-        let page = tokio::time::timeout(grace, fetch)
-            .await
-            .map_err(|_| Error::new(ErrorKind::Timeout, "no page within the time for one page"))??;
+        let page = self.run.fetch(asking, &self.request).await?;
         if let Some(server_time) = page.observed.server_time {
             self.run.ledger.clock(&asking.source.name, server_time, self.run.clock.now());
         }

@@ -1,9 +1,11 @@
 //! What all parts of one question share: the sources with their contexts, the ledger, the clock and the limits.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fedaudit_core::{AuditSource, Clock, Context, Meter, Time, Window};
+use fedaudit_core::{AuditSource, Clock, Context, Error, ErrorKind, Meter, Page, PageRequest, Result, Time, Window};
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
+use tokio::task::AbortHandle;
 
 use crate::ledger::Ledger;
 
@@ -50,9 +52,76 @@ pub(crate) struct Run {
     pub(crate) all_time: bool,
     pub(crate) as_of: Time,
     pub(crate) fetch_id: String,
+    pub(crate) in_flight: InFlight,
+}
+
+/// How long a page that nobody waits for may take to end by itself.
+const LEAVE: Duration = Duration::from_secs(3);
+
+/// Pages that are being fetched, each in a task of its own. A reader may be dropped at any time; a page cut short could
+/// leave behind a login that nobody knows of.
+#[derive(Debug, Default)]
+pub(crate) struct InFlight {
+    /// Every task holds it for reading.
+    all: Arc<RwLock<()>>,
+    tasks: Mutex<Vec<AbortHandle>>,
+    closed: Mutex<Option<OwnedRwLockWriteGuard<()>>>,
+}
+
+impl InFlight {
+    async fn fetch(
+        &self,
+        plugin: Arc<dyn AuditSource>,
+        cx: Context,
+        request: PageRequest,
+        longest: Duration,
+    ) -> Result<Page> {
+        let held = Arc::clone(&self.all).read_owned().await;
+        let task = tokio::spawn(async move {
+            let page = plugin.fetch(&cx, &request).await;
+            drop(held);
+            page
+        });
+        let abort = task.abort_handle();
+        {
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            tasks.retain(|task| !task.is_finished());
+            tasks.push(abort.clone());
+        }
+        match tokio::time::timeout(longest, task).await {
+            Ok(Ok(page)) => page,
+            Ok(Err(_panicked)) => Err(Error::new(ErrorKind::Internal, "the plugin failed while it made a page")
+                .hint("this is a defect of the plugin; what it wrote on stderr says where")),
+            Err(_elapsed) => {
+                abort.abort();
+                Err(Error::new(ErrorKind::Timeout, "no page within the time for one page"))
+            }
+        }
+    }
+
+    /// Waits until nothing is being fetched any more, and ends what takes too long. No page is begun after this: a reader
+    /// that is still about to be dropped waits for ever instead.
+    pub(crate) async fn leave(&self) {
+        for patience in [LEAVE, Duration::from_secs(1)] {
+            if let Ok(closed) = tokio::time::timeout(patience, Arc::clone(&self.all).write_owned()).await {
+                *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(closed);
+                return;
+            }
+            for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+                task.abort();
+            }
+        }
+    }
 }
 
 impl Run {
+    /// Fetches a page. The plugin has the deadline in its context; the limit here is for one that forgets it.
+    pub(crate) async fn fetch(&self, asking: &Asking, request: &PageRequest) -> Result<Page> {
+        let longest = self.options.page_timeout + Duration::from_secs(5);
+        let plugin = Arc::clone(&asking.source.plugin);
+        self.in_flight.fetch(plugin, self.context(asking), request.clone(), longest).await
+    }
+
     /// The context for one call to a source.
     pub(crate) fn context(&self, asking: &Asking) -> Context {
         Context {

@@ -18,7 +18,7 @@ use crate::{HttpResponse, Origin, TlsConfig, USER_AGENT};
 const BODY_LIMIT: usize = 256 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence on an open connection for longer than this is a failure.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 const ATTEMPTS: usize = 4;
 
 /// A request, built by the plugin.
@@ -62,6 +62,7 @@ impl HttpRequest {
 
     /// Adds a header that is never shown.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "the secret is given away here")]
     pub fn secret_header(mut self, name: &'static str, value: Secret) -> Self {
         let value = header_value(name, value.reveal()).map(|mut value| {
             value.set_sensitive(true);
@@ -154,27 +155,20 @@ impl HttpClient {
                 }
                 Ok(response) if matches!(response.status, 500 | 502 | 503 | 504) => (retry_after(response, cx), false),
                 Err(error) if error.kind().is_temporary() => (None, false),
-                _ => return self.received(cx, outcome, &place),
+                _ => return received(cx, outcome, &place),
             };
             if throttled {
                 Meter::count(&cx.meter.throttled);
             }
-            let Some(delay) = delays.next() else { return self.received(cx, outcome, &place) };
+            let Some(delay) = delays.next() else { return received(cx, outcome, &place) };
             let delay = wait.unwrap_or(delay);
             if remaining(cx).is_some_and(|left| left <= delay) {
-                return self.received(cx, outcome, &place);
+                return received(cx, outcome, &place);
             }
             tracing::debug!(%place, ?delay, "trying again");
             tokio::time::sleep(delay).await;
             Meter::count(&cx.meter.retries);
         }
-    }
-
-    fn received(&self, cx: &Context, outcome: Result<HttpResponse>, place: &str) -> Result<HttpResponse> {
-        if let Ok(response) = &outcome {
-            cx.meter.bytes.fetch_add(response.body.len() as u64, std::sync::atomic::Ordering::Relaxed);
-        }
-        outcome.map_err(|error| error.at(place))
     }
 
     async fn attempt(&self, request: &HttpRequest, headers: &HeaderMap) -> Result<HttpResponse> {
@@ -198,6 +192,14 @@ impl HttpClient {
         }
         Ok(HttpResponse { status, headers, body: body.freeze() })
     }
+}
+
+/// Counts an answer, names the place of an error.
+fn received(cx: &Context, outcome: Result<HttpResponse>, place: &str) -> Result<HttpResponse> {
+    if let Ok(response) = &outcome {
+        cx.meter.bytes.fetch_add(response.body.len() as u64, std::sync::atomic::Ordering::Relaxed);
+    }
+    outcome.map_err(|error| error.at(place))
 }
 
 impl fmt::Debug for HttpClient {

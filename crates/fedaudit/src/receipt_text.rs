@@ -1,5 +1,7 @@
 //! The receipt in a few lines for people, on stderr.
 
+use std::collections::BTreeMap;
+
 use fedaudit_core::{Receipt, StreamReceipt};
 
 /// Says what the answer rests on.
@@ -27,8 +29,15 @@ fn lines(receipt: &Receipt) -> Vec<String> {
                 lines.push(format!("    hint: {hint}"));
             }
         }
-        lines.extend(stream.notes.iter().map(|note| format!("  {}/{}: {note}", stream.source, stream.stream)));
     }
+    // A remark on several streams of a source is said once.
+    let mut remarks: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for stream in &receipt.streams {
+        for note in &stream.notes {
+            remarks.entry((&stream.source, note)).or_default().push(&stream.stream);
+        }
+    }
+    lines.extend(remarks.iter().map(|((source, note), streams)| format!("  {source} ({}): {note}", streams.join(", "))));
     for source in &receipt.sources {
         if let Some(error) = &source.close_error {
             lines.push(format!("  {}: could not log out: {}", source.source, error.error_text));

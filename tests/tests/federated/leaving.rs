@@ -64,7 +64,6 @@ async fn every_way_out_logs_out() {
     assert!(answer.next().await.unwrap().unwrap().num_rows() > 0);
     let receipt = answer.finish().await;
     assert!(!receipt.complete, "an answer that was not taken whole is not complete");
-    let requests = lab.requests();
     assert_logged_out(&lab.requests(), "half an answer");
 
     // The next question logs in again.
