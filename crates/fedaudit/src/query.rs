@@ -26,7 +26,9 @@ pub(crate) async fn run(arguments: QueryArgs) -> Result<Exit> {
     let question = question(&arguments, &configured.config)?;
     let partial = arguments.partial.unwrap_or(configured.config.partial);
     let to_terminal = arguments.output.is_none() && std::io::stdout().is_terminal();
-    let format = arguments.format.unwrap_or(if to_terminal { Format::Table } else { Format::Ndjson });
+    // A plan is for people, wherever it goes.
+    let explains = question.sql.trim_start().get(..7).is_some_and(|word| word.eq_ignore_ascii_case("explain"));
+    let format = arguments.format.unwrap_or(if to_terminal || explains { Format::Table } else { Format::Ndjson });
     if to_terminal && matches!(format, Format::Parquet | Format::Arrow) {
         return Err(Error::new(ErrorKind::Config, "this format is not for a terminal").hint("add --output FILE"));
     }
@@ -34,7 +36,6 @@ pub(crate) async fn run(arguments: QueryArgs) -> Result<Exit> {
         Some(path) => Box::new(BufWriter::new(File::create(path).map_err(|error| file_error(path, &error))?)),
         None => Box::new(BufWriter::new(std::io::stdout())),
     };
-    let explains = arguments.explain;
     let (receipt, outcome) =
         answer(&configured.engine, question, Output::new(format, writer, explains), !explains).await?;
     if let Some(path) = &arguments.receipt {

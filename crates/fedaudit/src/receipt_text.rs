@@ -37,7 +37,8 @@ fn lines(receipt: &Receipt) -> Vec<String> {
             remarks.entry((&stream.source, note)).or_default().push(&stream.stream);
         }
     }
-    lines.extend(remarks.iter().map(|((source, note), streams)| format!("  {source} ({}): {note}", streams.join(", "))));
+    lines
+        .extend(remarks.iter().map(|((source, note), streams)| format!("  {source} ({}): {note}", streams.join(", "))));
     for source in &receipt.sources {
         if let Some(error) = &source.close_error {
             lines.push(format!("  {}: could not log out: {}", source.source, error.error_text));

@@ -1,5 +1,5 @@
 //! Prints how many audit records one core decodes, normalises and turns into Arrow in a second, raw text and digests
-//! included: `cargo run --release -p fedaudit-truenas --example decode_bench [RECORDS]`. The rate per second of processor
+//! included: `cargo run --release -p fedaudit-truenas --example decode_bench [RECORDS [SERVICE]]`. The rate per second of processor
 //! time does not depend on what else the machine does; the rate by the clock does.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people")]
 
@@ -14,10 +14,14 @@ const PAGE: usize = 2000;
 
 fn main() {
     let events = std::env::args().nth(1).map_or(200_000, |text| text.parse().unwrap());
+    let only = std::env::args().nth(2);
     let to = 1_795_300_000_000_000;
     let world = World::generate(&Settings { events, ..Settings::new(1, to) });
     let reading = Reading { now: Time::from_micros(to), ..Reading::default() };
     for (service, of_world) in Service::ALL.into_iter().zip(TrueNasService::ALL) {
+        if only.as_deref().is_some_and(|only| only != service.as_str()) {
+            continue;
+        }
         let pages: Vec<(usize, String)> = world
             .truenas
             .records(of_world)
@@ -27,9 +31,16 @@ fn main() {
                 (rows.len(), format!("{{\"jsonrpc\": \"2.0\", \"result\": [{}], \"id\": 1}}", texts.join(", ")))
             })
             .collect();
+        if std::env::var_os("SHOW").is_some() {
+            for p in pages.iter().take(1) {
+                println!("{}", &p.1);
+            }
+        }
         let (mut records, mut bytes) = (0, 0);
         let (started, busy) = (Instant::now(), processor_seconds());
-        while started.elapsed().as_secs_f64() < 1.0 && !pages.is_empty() {
+        while started.elapsed().as_secs_f64() < std::env::var("SECS").map_or(1.0, |s| s.parse().unwrap())
+            && !pages.is_empty()
+        {
             for (rows, page) in &pages {
                 let decoded = decode_page(page.as_bytes(), service, "nas", &reading).unwrap();
                 assert_eq!(decoded.rows.num_rows(), *rows);

@@ -220,7 +220,8 @@ async fn versions(State(appliance): State<Arc<Appliance>>) -> Response {
     appliance.log("GET", "/api/versions".to_owned(), 200, 0);
     let date = chrono::Utc::now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
     if appliance.options.html {
-        return ([(CONTENT_TYPE, "text/html".to_owned()), (DATE, date)], "<html><title>Sign in</title></html>").into_response();
+        return ([(CONTENT_TYPE, "text/html".to_owned()), (DATE, date)], "<html><title>Sign in</title></html>")
+            .into_response();
     }
     let body = serde_json::to_string(&appliance.options.versions).unwrap_or_default();
     ([(CONTENT_TYPE, "application/json".to_owned()), (DATE, date)], body).into_response()
