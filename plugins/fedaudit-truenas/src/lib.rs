@@ -5,6 +5,7 @@ mod action;
 mod config;
 mod credential;
 mod gate;
+mod items;
 mod middleware;
 mod normalize;
 mod page;

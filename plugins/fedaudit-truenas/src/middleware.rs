@@ -1,7 +1,11 @@
 //! MIDDLEWARE: API logins and logouts, API calls, web shells, restarts of the system.
 
+use std::fmt;
+
 use fedaudit_core::Action;
-use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer as _};
+use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
 use crate::action;
@@ -107,11 +111,11 @@ fn login<'a>(action: Action, record: &Record<'a>, draft: &mut Draft<'a>) {
 
 fn call<'a>(record: &Record<'a>, draft: &mut Draft<'a>) {
     let call: Call<'a> = data(record.event_data, draft);
-    let params: Vec<&'a RawValue> =
-        call.params.and_then(|params| serde_json::from_str(params.get()).ok()).unwrap_or_default();
     let method = call.method.as_str();
-    draft.action = action::of_method(method, &params);
-    let target = action::target(method, &params);
+    let mut room = [RawValue::NULL; 2];
+    let params = leading(call.params, &mut room);
+    draft.action = action::of_method(method, params);
+    let target = action::target(method, params);
     draft.target_type = method.rsplit_once('.').map(|(namespace, _)| namespace.to_owned().into());
     draft.target_name = target.name;
     draft.target_uid = target.uid;
@@ -123,6 +127,29 @@ fn call<'a>(record: &Record<'a>, draft: &mut Draft<'a>) {
     } else if truth(call.authorized) == Some(false) {
         draft.refused("not_authorized");
     }
+}
+
+/// As many items of a list as there is room for; nothing of anything else.
+fn leading<'a, 'r>(list: Option<&'a RawValue>, room: &'r mut [&'a RawValue]) -> &'r [&'a RawValue] {
+    struct Leading<'r, 'a>(&'r mut [&'a RawValue]);
+    impl<'a> Visitor<'a> for Leading<'_, 'a> {
+        type Value = usize;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+        fn visit_seq<S: SeqAccess<'a>>(self, mut list: S) -> Result<usize, S::Error> {
+            let mut count = 0;
+            for slot in self.0 {
+                let Some(item) = list.next_element()? else { break };
+                *slot = item;
+                count += 1;
+            }
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(count)
+        }
+    }
+    let count = list.and_then(|list| Deserializer::from_str(list.get()).deserialize_seq(Leading(&mut *room)).ok());
+    &room[..count.unwrap_or(0)]
 }
 
 fn shell<'a>(action: Action, record: &Record<'a>, draft: &mut Draft<'a>) {

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::credential::Proof;
+use crate::items::{Item, Items};
 use crate::record::Record;
 use crate::redact::{Cut, splice};
 use crate::streams::Service;
@@ -25,6 +26,9 @@ use crate::{middleware, smb, sudo, system};
 
 /// Times further ahead of the clock than this are flagged.
 const FUTURE: Duration = Duration::from_hours(24);
+
+/// Bytes of a short record, to make room for a page of them.
+const TYPICAL: usize = 512;
 
 /// Less than the distance between any two time zones.
 const ZONE: Duration = Duration::from_mins(10);
@@ -57,19 +61,16 @@ pub struct Decoded {
 
 /// Decodes a whole answer of `audit.query`, the JSON-RPC envelope included.
 pub fn decode_page(bytes: &[u8], service: Service, source_key: &str, reading: &Reading<'_>) -> Result<Decoded> {
-    #[derive(Deserialize)]
-    struct Answer<'a> {
-        #[serde(borrow)]
-        result: Vec<&'a RawValue>,
-    }
     let malformed = |text: String| Error::new(ErrorKind::Malformed, text).at("audit.query");
     let text = std::str::from_utf8(bytes).map_err(|error| malformed(format!("the answer is no UTF-8: {error}")))?;
-    let answer: Answer<'_> = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
-    let mut decoder = Decoder::new(service, source_key, *reading, answer.result.len(), bytes.len());
-    for record in &answer.result {
-        decoder.add(record, &HashSet::new());
+    let broken = |error: serde_json::Error| malformed(error.to_string());
+    let mut items = Items::of(text).map_err(broken)?;
+    let mut decoder = Decoder::new(service, source_key, *reading, bytes.len());
+    let mut records = 0;
+    while let Some(item) = items.next().map_err(broken)? {
+        decoder.add(item, &HashSet::new());
+        records += 1;
     }
-    let records = answer.result.len();
     let (rows, rejected) = decoder.finish()?;
     Ok(Decoded { rows, rejected, records })
 }
@@ -94,12 +95,12 @@ pub(crate) struct Decoder<'r> {
 }
 
 impl<'r> Decoder<'r> {
-    /// For a page of so many records and bytes.
-    pub(crate) fn new(service: Service, source_key: &str, reading: Reading<'r>, records: usize, bytes: usize) -> Self {
+    /// For a page of so many bytes.
+    pub(crate) fn new(service: Service, source_key: &str, reading: Reading<'r>, bytes: usize) -> Self {
         Self {
             service,
             reading,
-            builder: EventBuilder::sized(source_key, records, bytes),
+            builder: EventBuilder::sized(source_key, bytes / TYPICAL, bytes),
             rejected: Vec::new(),
             addresses: HashMap::new(),
             unmapped: String::new(),
@@ -124,11 +125,12 @@ impl<'r> Decoder<'r> {
     }
 
     /// Adds a record unless its id was seen before; says where it stands.
-    pub(crate) fn add<'a>(&mut self, raw: &'a RawValue, seen: &HashSet<&str>) -> Option<Mark<'a>> {
-        let record: Record<'a> = match serde_json::from_str(raw.get()) {
+    pub(crate) fn add<'a>(&mut self, item: Item<'a>, seen: &HashSet<&str>) -> Option<Mark<'a>> {
+        let Item { raw, record } = item;
+        let record = match record {
             Ok(record) => record,
             Err(error) => {
-                self.reject(raw.get(), error.to_string());
+                self.reject(raw, error.to_string());
                 return None;
             }
         };
@@ -138,9 +140,9 @@ impl<'r> Decoder<'r> {
             return None;
         }
         if record.event.as_str().is_empty() {
-            self.reject(raw.get(), "the record has no event".to_owned());
+            self.reject(raw, "the record has no event".to_owned());
         } else {
-            self.row(raw.get(), &record, second);
+            self.row(raw, &record, second);
         }
         Some(Mark { second, audit_id })
     }

@@ -8,13 +8,14 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use fedaudit_core::{
-    Context, Cursor, Direction, EndReason, EventBuilder, Next, Observed, Page, PageRequest, Result, Time,
+    Context, Cursor, Direction, EndReason, Error, ErrorKind, EventBuilder, Next, Observed, Page, PageRequest, Result,
+    Time,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
 use crate::gate::Gate;
+use crate::items::Items;
 use crate::normalize::{Decoder, Mark, Reading};
 use crate::push;
 use crate::rpc::{Answer, Failure};
@@ -170,8 +171,6 @@ impl Reader<'_> {
         };
         let mut notes = Vec::new();
         let parts = self.ask(cx, &question, &mut notes).await?;
-        let lists: Vec<Vec<&RawValue>> = parts.iter().map(Part::records).collect::<Result<_>>()?;
-
         let connection = self.gate.connection(cx).await?;
         let reading = Reading {
             now: cx.now(),
@@ -180,24 +179,29 @@ impl Reader<'_> {
             own_session: connection.session.as_deref(),
             own_key: self.own_key,
         };
-        let bytes = lists.iter().flatten().map(|record| record.get().len()).sum();
-        let mut decoder = Decoder::new(service, &cx.source_key, reading, lists.iter().map(Vec::len).sum(), bytes);
+        let mut decoder = Decoder::new(service, &cx.source_key, reading, parts.iter().map(Part::bytes).sum());
         let seen: HashSet<&str> = position.seen.iter().map(|(_, id)| id.as_str()).collect();
         let mut marks: Vec<Mark<'_>> = Vec::with_capacity(limit.min(MAX_PAGE));
         let mut answered = 0;
         let mut repeated = 0;
-        for (part, records) in parts.iter().zip(&lists) {
-            answered += part.answered(records.len());
-            for record in records {
+        for part in &parts {
+            let answer = match part {
+                Part::Rows(answer) => answer,
+                Part::Unreadable(reason) => {
+                    answered += 1;
+                    decoder.reject("", reason.clone());
+                    continue;
+                }
+            };
+            let mut items = Items::of(answer.text()).map_err(malformed)?;
+            while let Some(item) = items.next().map_err(malformed)? {
+                answered += 1;
                 let rejections = decoder.rejections();
-                match decoder.add(record, &seen) {
+                match decoder.add(item, &seen) {
                     Some(mark) => marks.push(mark),
                     None if decoder.rejections() > rejections => {}
                     None => repeated += 1,
                 }
-            }
-            if let Part::Unreadable(reason) = part {
-                decoder.reject("", reason.clone());
             }
         }
         let (rows, rejected) = decoder.finish()?;
@@ -333,6 +337,10 @@ impl Reader<'_> {
 
 const METHOD: &str = "audit.query";
 
+fn malformed(error: serde_json::Error) -> Error {
+    Error::new(ErrorKind::Malformed, format!("the answer cannot be read: {error}")).at(METHOD)
+}
+
 /// A piece of a page.
 enum Part {
     Rows(Answer),
@@ -341,17 +349,10 @@ enum Part {
 }
 
 impl Part {
-    fn records(&self) -> Result<Vec<&RawValue>> {
+    fn bytes(&self) -> usize {
         match self {
-            Self::Rows(answer) => answer.result().map_err(|error| error.at(METHOD)),
-            Self::Unreadable(_) => Ok(Vec::new()),
-        }
-    }
-
-    fn answered(&self, listed: usize) -> usize {
-        match self {
-            Self::Rows(_) => listed,
-            Self::Unreadable(_) => 1,
+            Self::Rows(answer) => answer.text().len(),
+            Self::Unreadable(_) => 0,
         }
     }
 }

@@ -141,6 +141,11 @@ impl Answer {
             .map_err(|error| Error::new(ErrorKind::Malformed, format!("the answer cannot be read: {error}")))
     }
 
+    /// All of it, for results that are read piece by piece.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
     /// The refusal, if it is one.
     ///
     /// Answers are megabytes and refusals are short, and `error` comes before anything long: so only a text without a

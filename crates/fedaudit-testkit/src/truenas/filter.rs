@@ -189,7 +189,7 @@ impl Leaf {
             (Test::Compare("=", Json::Null), cell) => matches!(cell, Cell::Null),
             (Test::Compare("!=", Json::Null), cell) => !matches!(cell, Cell::Null),
             (Test::OneOf(wanted, values), Cell::Null) => *wanted && values.contains(&Json::Null),
-            (_, Cell::Null) => false,
+            (_, Cell::Null) | (Test::Begins(_) | Test::Ends(_) | Test::Contains(_), Cell::Int(_)) => false,
             (Test::Compare(operator, value), cell) => compare(cell, value).is_some_and(|order| match *operator {
                 "=" => order.is_eq(),
                 "!=" => order.is_ne(),
@@ -206,7 +206,6 @@ impl Leaf {
             (Test::Begins(value), Cell::Text(text)) => like(text, &format!("{value}%")),
             (Test::Ends(value), Cell::Text(text)) => like(text, &format!("%{value}")),
             (Test::Contains(value), Cell::Text(text)) => like(text, &format!("%{value}%")),
-            (Test::Begins(_) | Test::Ends(_) | Test::Contains(_), Cell::Int(_)) => false,
         }
     }
 }
@@ -257,13 +256,12 @@ fn lookup<'r>(json: &str, path: &[String]) -> Cell<'r> {
 /// SQLite's order: numbers before texts; an integer column takes numeric texts.
 fn compare(cell: &Cell<'_>, value: &Json) -> Option<std::cmp::Ordering> {
     match (cell, value) {
-        (_, Json::Null) | (Cell::Null, _) => None,
+        (_, Json::Null | Json::Object(_) | Json::Array(_)) | (Cell::Null, _) => None,
         (Cell::Int(a), Json::Bool(b)) => Some(a.cmp(&i64::from(*b))),
         (Cell::Int(a), Json::Number(b)) => Some((*a as f64).total_cmp(&b.as_f64()?)),
         (Cell::Int(a), Json::String(b)) => Some(b.parse::<i64>().map_or(std::cmp::Ordering::Less, |b| a.cmp(&b))),
         (Cell::Text(a), Json::String(b)) => Some(a.as_ref().cmp(b.as_str())),
         // A date does not become a number: it matches nothing.
-        (_, Json::Object(_) | Json::Array(_)) => None,
         (Cell::Text(_), _) => Some(std::cmp::Ordering::Greater),
     }
 }

@@ -10,7 +10,7 @@ use super::answer::{Problem, text};
 use super::{Appliance, Reader, Regime};
 use crate::records::{TrueNasRecord, TrueNasService};
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 impl Appliance {
     /// Counts a call of a client that is not logged in; the product refuses more than so many a minute.

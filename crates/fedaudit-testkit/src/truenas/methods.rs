@@ -58,9 +58,8 @@ impl Appliance {
         let roles = self.options.roles;
         let refused = || Problem::call(13, "EACCES", "Not authorized");
         match method {
-            "audit.query" if !roles.audit_read => Err(refused()),
+            "audit.query" | "audit.config" if !roles.audit_read => Err(refused()),
             "audit.query" => query::answer(self, params, out),
-            "audit.config" if !roles.audit_read => Err(refused()),
             "audit.config" => {
                 self.audit_config(out);
                 Ok(0)

@@ -9,6 +9,7 @@ mod state;
 mod text;
 
 use std::fmt;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -133,7 +134,10 @@ async fn versions(Shared(StandIn(inner)): Shared<StandIn>) -> Response {
     if let Some(early) = before(&inner).await {
         return early;
     }
-    let prior = RELEASES[1..].iter().map(|release| format!("<version>{release}</version>")).collect::<String>();
+    let prior = RELEASES[1..].iter().fold(String::new(), |mut list, release| {
+        let _ = write!(list, "<version>{release}</version>");
+        list
+    });
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><namespaces version=\"1.0\"><namespace><name>urn:vim25</name>\
          <version>{}</version><priorVersions>{prior}<version>7.0.3.0</version></priorVersions></namespace></namespaces>",
@@ -228,18 +232,22 @@ fn soap_response(inner: &Inner, method: &str, answer: Result<Reply<'_>, Fault>) 
             out.push_str("<soapenv:Fault><faultcode>ServerFaultCode</faultcode>");
             text::xml_text(&mut out, "faultstring", fault.text);
             let class = fault.class;
-            out.push_str(&format!("<detail><{class}Fault xmlns=\"urn:vim25\"{}>", text::xsi(odd, class)));
-            fault.members.iter().for_each(|(name, value)| text::xml_text(&mut out, name, value));
-            out.push_str(&format!("</{class}Fault></detail></soapenv:Fault>"));
+            let _ = write!(out, "<detail><{class}Fault xmlns=\"urn:vim25\"{}>", text::xsi(odd, class));
+            for (name, value) in &fault.members {
+                text::xml_text(&mut out, name, value);
+            }
+            let _ = write!(out, "</{class}Fault></detail></soapenv:Fault>");
             StatusCode::INTERNAL_SERVER_ERROR
         }
         Ok(reply) => {
-            out.push_str(&format!("<{method}Response xmlns=\"urn:vim25\">"));
+            let _ = write!(out, "<{method}Response xmlns=\"urn:vim25\">");
             match reply {
                 Reply::Void => {}
                 Reply::Value(value) => text::xml_value(&mut out, "returnval", &untyped(value), odd),
                 Reply::Values(values) => {
-                    values.iter().for_each(|value| text::xml_value(&mut out, "returnval", value, odd))
+                    for value in &values {
+                        text::xml_value(&mut out, "returnval", value, odd);
+                    }
                 }
                 Reply::LoggedIn { session, token } => {
                     text::xml_value(&mut out, "returnval", &untyped(session), odd);
@@ -258,7 +266,7 @@ fn soap_response(inner: &Inner, method: &str, answer: Result<Reply<'_>, Fault>) 
                 }
                 Reply::Property { name, values } => property_xml(&mut out, name, values, odd),
             }
-            out.push_str(&format!("</{method}Response>"));
+            let _ = write!(out, "</{method}Response>");
             StatusCode::OK
         }
     };
@@ -293,12 +301,15 @@ fn property_xml(out: &mut String, name: &str, values: Result<Vec<VimValue>, &'st
     out.push_str("<returnval><objects><obj type=\"SessionManager\">SessionManager</obj>");
     match values {
         Ok(values) => {
-            out.push_str(&format!("<propSet><name>{name}</name><val{}>", text::xsi(odd, "ArrayOfUserSession")));
-            values.into_iter().for_each(|value| text::xml_value(out, "UserSession", &untyped(value), odd));
+            let _ = write!(out, "<propSet><name>{name}</name><val{}>", text::xsi(odd, "ArrayOfUserSession"));
+            for value in values {
+                text::xml_value(out, "UserSession", &untyped(value), odd);
+            }
             out.push_str("</val></propSet>");
         }
         // A property without the right to read it is left out, inside a successful answer.
-        Err(privilege) => out.push_str(&format!(
+        Err(privilege) => drop(write!(
+            out,
             "<missingSet><path>{name}</path><fault><fault{}><object type=\"Folder\">group-d1</object><privilegeId>{privilege}</privilegeId></fault>\
              <localizedMessage>Permission to perform this operation was denied.</localizedMessage></fault></missingSet>",
             text::xsi(odd, "NoPermission")
@@ -346,7 +357,7 @@ fn json_response(inner: &Inner, answer: Result<Reply<'_>, Fault>) -> Response {
         Ok(Reply::Void) => return StatusCode::NO_CONTENT.into_response(),
         Ok(Reply::Value(value)) => text::json_value(&mut out, &value),
         Ok(Reply::Values(values) | Reply::Property { values: Ok(values), .. }) => {
-            text::json_value(&mut out, &VimValue::List(values))
+            text::json_value(&mut out, &VimValue::List(values));
         }
         Ok(Reply::LoggedIn { session, token: shown }) => {
             text::json_value(&mut out, &session);
@@ -397,7 +408,7 @@ fn json_fault(out: &mut String, fault: &Fault) {
         text::json_text(out, value);
         out.push(',');
     }
-    out.push_str(&format!("\"_typeName\":\"{}\",\"faultstring\":", fault.class));
+    let _ = write!(out, "\"_typeName\":\"{}\",\"faultstring\":", fault.class);
     text::json_text(out, fault.text);
     out.push('}');
 }

@@ -1,6 +1,7 @@
 //! Writes the product's data objects as XML and as VI JSON, straight into the answer.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use std::fmt::Write as _;
 
 use crate::records::{VimValue, VsphereEvent, VsphereSession};
 
@@ -49,7 +50,9 @@ pub(super) fn json_text(out: &mut String, text: &str) {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
-            c if c < ' ' => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c if c < ' ' => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
             other => out.push(other),
         }
     }
@@ -103,7 +106,9 @@ pub(super) fn xml_value(out: &mut String, name: &str, value: &VimValue, odd: boo
         VimValue::Object { type_name, members } => {
             let attributes = if is_declared(type_name) { String::new() } else { xsi(odd, type_name) };
             xml_open(out, name, &attributes);
-            members.iter().for_each(|(member, value)| xml_value(out, member, value, odd));
+            for (member, value) in members {
+                xml_value(out, member, value, odd);
+            }
             xml_close(out, name);
         }
         VimValue::Ref { kind, value } => {
@@ -125,7 +130,9 @@ pub(super) fn xml_value(out: &mut String, name: &str, value: &VimValue, odd: boo
             }
             (None, VimValue::Object { type_name, members }) => {
                 xml_open(out, name, &xsi(odd, type_name));
-                members.iter().for_each(|(member, value)| xml_value(out, member, value, odd));
+                for (member, value) in members {
+                    xml_value(out, member, value, odd);
+                }
                 xml_close(out, name);
             }
             (None, other) => xml_value(out, name, other, odd),
@@ -192,7 +199,9 @@ pub(super) fn xml_event(out: &mut String, event: &VsphereEvent, odd: bool) {
     xml_text(out, "chainId", itoa::Buffer::new().format(event.chain_id));
     xml_text(out, "createdTime", &time(event.created));
     xml_text(out, "userName", &event.user_name);
-    event.members.iter().for_each(|(name, value)| xml_value(out, name, value, odd));
+    for (name, value) in &event.members {
+        xml_value(out, name, value, odd);
+    }
     xml_close(out, "returnval");
 }
 
