@@ -136,7 +136,7 @@ pub struct SourceReceipt {
 pub struct Receipt {
     /// The question.
     pub sql: String,
-    /// When it was asked; sessions are as of the earlier of this and the end of the window.
+    /// When it was asked: what is known of sessions is as of then, or of the end of what was read of their events.
     pub as_of: Option<Time>,
     /// `--from` and `--to`.
     pub window: Window,

@@ -477,6 +477,10 @@ impl EventBuilder {
         builder.columns.expect(rows);
         builder.columns.raw.bytes = raw_bytes;
         builder.columns.unmapped.bytes = raw_bytes;
+        // Keys and digests are longer than most texts, and of one length.
+        builder.columns.event_key.bytes = rows * 32;
+        builder.columns.session_key.bytes = rows * 32;
+        builder.columns.raw_sha256.bytes = rows * 64;
         builder
     }
 

@@ -33,7 +33,7 @@ pub(crate) fn streams(sources: &[Source]) -> Result<RecordBatch, ArrowError> {
         Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, stream)| of(stream)))) as ArrayRef
     };
     let number = |of: fn(&StreamInfo) -> Option<i64>| {
-        Arc::new(Int64Array::from_iter(rows.iter().map(|(_, stream)| of(stream)))) as ArrayRef
+        Arc::new(rows.iter().map(|(_, stream)| of(stream)).collect::<Int64Array>()) as ArrayRef
     };
     RecordBatch::try_from_iter([
         ("source", Arc::new(StringArray::from_iter_values(rows.iter().map(|(source, _)| &source.name))) as ArrayRef),
@@ -47,10 +47,10 @@ pub(crate) fn streams(sources: &[Source]) -> Result<RecordBatch, ArrowError> {
         ("look_back_s", number(|stream| Some(stream.look_back.as_secs() as i64))),
         ("granularity_us", number(|stream| Some(stream.granularity.as_micros() as i64))),
         ("parallel_windows", number(|stream| Some(stream.parallel_windows as i64))),
-        ("can_follow", Arc::new(BooleanArray::from_iter(rows.iter().map(|(_, stream)| Some(stream.follow))))),
+        ("can_follow", Arc::new(rows.iter().map(|(_, stream)| Some(stream.follow)).collect::<BooleanArray>())),
         (
             "rebuilds_sessions",
-            Arc::new(BooleanArray::from_iter(rows.iter().map(|(_, stream)| Some(stream.pairing.is_some())))),
+            Arc::new(rows.iter().map(|(_, stream)| Some(stream.pairing.is_some())).collect::<BooleanArray>()),
         ),
         ("blind_spots", number(|stream| Some(stream.blind_spots.len() as i64))),
     ])
@@ -77,7 +77,7 @@ pub(crate) fn blind_spots(sources: &[Source]) -> Result<RecordBatch, ArrowError>
         ("source", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.0.name))) as ArrayRef, false),
         ("stream", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.1.name))), false),
         ("table_name", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| table(row.1.kind)))), false),
-        ("condition", Arc::new(StringArray::from_iter(rows.iter().map(|row| condition(row.2)))), true),
+        ("condition", Arc::new(rows.iter().map(|row| condition(row.2)).collect::<StringArray>()), true),
         ("reason", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.2.reason))), false),
     ])
 }

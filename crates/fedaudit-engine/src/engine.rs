@@ -13,8 +13,8 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use fedaudit_core::{
-    Clock, Error, ErrorKind, Meter, Receipt, Result, SourceHealth, SourceReceipt, StreamKind, StreamReceipt, Time,
-    Window,
+    Clock, Error, ErrorKind, Meter, Receipt, ReceiptError, Result, SourceHealth, SourceReceipt, StreamKind,
+    StreamReceipt, Time, Window,
 };
 use futures::StreamExt as _;
 
@@ -76,13 +76,20 @@ impl Engine {
     pub async fn ask(&self, question: Question) -> Result<Answer> {
         let started = Instant::now();
         let run = Arc::new(self.run(&question));
-        let rows = execute(&run, &self.sources, &question.sql).await.map_err(|error| from_datafusion(&error))?;
-        Ok(Answer { question, run, started, schema: rows.schema(), rows: Some(rows), count: 0, failed: false })
+        match execute(&run, &self.sources, &question.sql).await {
+            Ok(rows) => {
+                Ok(Answer { question, run, started, schema: rows.schema(), rows: Some(rows), count: 0, failed: false })
+            }
+            Err(error) => {
+                // Some scans may have begun before another could not.
+                leave(&run).await;
+                Err(from_datafusion(&error))
+            }
+        }
     }
 
     fn run(&self, question: &Question) -> Run {
         let now = self.clock.now();
-        let as_of = question.window.to.map_or(now, |to| to.min(now));
         let asking =
             self.sources.iter().map(|source| Asking { source: source.clone(), meter: Arc::default() }).collect();
         Run {
@@ -92,11 +99,21 @@ impl Engine {
             options: self.options,
             window: question.window,
             all_time: question.all_time,
-            as_of,
+            as_of: now,
             fetch_id: format!("{:016x}", RandomState::new().hash_one(now)),
             in_flight: InFlight::default(),
         }
     }
+}
+
+/// Ends what is being read and gives back what is held on every product.
+async fn leave(run: &Run) -> Vec<Option<ReceiptError>> {
+    run.in_flight.leave().await;
+    let closing = run.asking.iter().map(|asking| async {
+        let closed = asking.source.plugin.close(&run.context(asking)).await;
+        closed.err().map(|error| receipt_error(&error.at(&asking.source.name)))
+    });
+    futures::future::join_all(closing).await
 }
 
 async fn execute(run: &Arc<Run>, sources: &[Source], sql: &str) -> Result<SendableRecordBatchStream, DataFusionError> {
@@ -104,6 +121,8 @@ async fn execute(run: &Arc<Run>, sources: &[Source], sql: &str) -> Result<Sendab
     let options = config.options_mut();
     options.explain.physical_plan_only = true;
     options.execution.time_zone = Some("UTC".to_owned());
+    // In this dialect `raw->>'x' = 'y'` means what it says; in the generic one the comparison binds tighter.
+    options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
     let state = SessionStateBuilder::new()
         .with_default_features()
         .with_config(config)
@@ -164,13 +183,8 @@ impl Answer {
     /// Ends the answer: stops reading, logs out everywhere, and says what the answer rests on.
     pub async fn finish(mut self) -> Receipt {
         let taken_whole = self.rows.take().is_none() && !self.failed;
-        self.run.in_flight.leave().await;
-        let closing = self.run.asking.iter().map(|asking| async {
-            let closed = asking.source.plugin.close(&self.run.context(asking)).await;
-            closed.err().map(|error| receipt_error(&error.at(&asking.source.name)))
-        });
-        let close_errors = futures::future::join_all(closing).await;
-        let streams = self.run.ledger.close();
+        let close_errors = leave(&self.run).await;
+        let streams = self.run.ledger.close(taken_whole);
         let asked: Vec<&str> = streams.iter().map(|stream| stream.source.as_str()).collect();
         let sources = self.run.asking.iter().zip(close_errors).filter_map(|(asking, close_error)| {
             let name = &asking.source.name;

@@ -51,6 +51,12 @@ impl Asked {
         }
     }
 
+    /// The values of a choosing column that are asked for by name.
+    pub(crate) fn named(&self, column: &str) -> Vec<&str> {
+        let by_name = |predicate: &&Predicate| predicate.column == column && predicate.operator == Operator::In;
+        self.choice.iter().filter(by_name).filter_map(Predicate::texts).flatten().collect()
+    }
+
     /// Whether rows with this value in one of the choosing columns can match.
     pub(crate) fn admits(&self, column: &str, value: &str) -> bool {
         self.choice.iter().filter(|predicate| predicate.column == column).all(|predicate| {
@@ -154,12 +160,10 @@ fn predicate(expr: &Expr) -> Option<Predicate> {
     }
 }
 
-/// The column, also where the planner widened its type.
+/// The bare column. A cast may lose what tells rows apart (`CAST(time AS DATE)`), so that nothing follows from it.
 fn column(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Column(column) => Some(&column.name),
-        Expr::Cast(cast) => column(&cast.expr),
-        Expr::TryCast(cast) => column(&cast.expr),
         _ => None,
     }
 }
@@ -167,7 +171,6 @@ fn column(expr: &Expr) -> Option<&str> {
 fn literal(expr: &Expr) -> Option<&ScalarValue> {
     match expr {
         Expr::Literal(value, _) => Some(value),
-        Expr::Cast(cast) => literal(&cast.expr),
         _ => None,
     }
 }
@@ -230,6 +233,13 @@ mod tests {
         assert_eq!(asked(col("time").gt_eq(nanos(1500))).window.from, Some(Time::from_micros(2)));
         assert_eq!(asked(col("time").lt(nanos(1500))).window.to, Some(Time::from_micros(2)));
         assert_eq!(asked(col("time").lt_eq(nanos(1500))).window.to, Some(Time::from_micros(2)));
+    }
+
+    #[test]
+    fn a_cast_bounds_nothing() {
+        let day = datafusion::logical_expr::cast(col("time"), datafusion::arrow::datatypes::DataType::Date32);
+        let asked = asked(day.eq(Expr::Literal(ScalarValue::Date32(Some(20_000)), None)));
+        assert_eq!((asked.window, asked.opaque.len()), (Window::ALL, 1));
     }
 
     #[test]

@@ -48,9 +48,11 @@ impl ScalarUDFImpl for IpIn {
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [ips, ranges] = arguments.args.as_slice() else { return exec_err!("ip_in takes an address and a range") };
         let ips = texts(ips, arguments.number_rows)?;
-        let parse = |range: &str| match Cidr::parse(range) {
-            Some(range) => Ok(range),
-            None => exec_err!("ip_in: '{range}' is no range of addresses; write 10.0.0.0/8 or 2001:db8::/32"),
+        let parse = |range: &str| {
+            let Some(range) = Cidr::parse(range) else {
+                return exec_err!("ip_in: '{range}' is no range of addresses; write 10.0.0.0/8 or 2001:db8::/32");
+            };
+            Ok(range)
         };
         let contains = |ip: Option<&str>, range: &Cidr| Some(range.contains(parse_ip(ip?)?));
         let inside: BooleanArray = match ranges {

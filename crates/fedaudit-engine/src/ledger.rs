@@ -31,6 +31,7 @@ pub(crate) struct Assignment {
     pub(crate) pushed: Vec<Predicate>,
     pub(crate) look_back_s: u64,
     pub(crate) blind: bool,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Ledger {
@@ -63,13 +64,14 @@ impl Ledger {
                 .iter()
                 .map(|spot| {
                     let predicates: Vec<String> = spot.predicates.iter().map(Predicate::to_string).collect();
-                    match predicates.is_empty() {
-                        true => spot.reason.clone(),
-                        false => format!("{}: {}", predicates.join(" AND "), spot.reason),
+                    if predicates.is_empty() {
+                        spot.reason.clone()
+                    } else {
+                        format!("{}: {}", predicates.join(" AND "), spot.reason)
                     }
                 })
                 .collect(),
-            notes: Vec::new(),
+            notes: assignment.notes.clone(),
             error: None,
         };
         let mut entries = lock(&self.entries);
@@ -148,20 +150,36 @@ impl Ledger {
         lock(&self.not_asked).difference(&asked).cloned().collect()
     }
 
-    /// The entries with their final status. Streams that were still being read were not needed any further.
-    pub(crate) fn close(&self) -> Vec<StreamReceipt> {
+    /// Writes down that reading newest first stopped here.
+    pub(crate) fn stopped(&self, id: EntryId, frontier: Option<Time>) {
+        self.change(id, |entry| {
+            entry.end = Some(EndReason::EnoughRows);
+            entry.covered =
+                entry.covered.zip(frontier).map(|(covered, frontier)| Window { from: Some(frontier), ..covered });
+        });
+    }
+
+    /// The entries with their final status. Streams that were still being read were not needed any further, if the
+    /// answer was taken to its end; what they covered is not known.
+    pub(crate) fn close(&self, taken_whole: bool) -> Vec<StreamReceipt> {
         let mut entries = self.snapshot();
         for entry in &mut entries {
-            entry.end.get_or_insert(EndReason::EnoughRows);
+            if entry.end.is_none() && entry.error.is_none() {
+                entry.end = taken_whole.then_some(EndReason::EnoughRows);
+                entry.covered = None;
+                if !taken_whole {
+                    entry.status = Status::Partial;
+                }
+            }
+            if let (Some(covered), Some(floor)) = (&mut entry.covered, entry.retention_floor) {
+                covered.from = covered.from.max(Some(floor));
+            }
             if !matches!(entry.status, Status::Complete) {
                 continue;
             }
             let expired =
                 matches!((entry.asked.from, entry.retention_floor), (Some(from), Some(floor)) if from < floor);
             entry.status = if expired {
-                if let (Some(covered), Some(floor)) = (&mut entry.covered, entry.retention_floor) {
-                    covered.from = covered.from.max(Some(floor));
-                }
                 Status::Expired
             } else if entry.rejected > 0 {
                 Status::Partial

@@ -11,7 +11,7 @@ use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use datafusion::arrow::record_batch::RecordBatchOptions;
 use fedaudit_core::columns::{Filled, Table};
-use fedaudit_core::{Cursor, Direction, EndReason, Error, ErrorKind, Next, PageRequest, Result, Time, Window};
+use fedaudit_core::{Cursor, Direction, Error, ErrorKind, Next, PageRequest, Result, Time, Window};
 
 use crate::ledger::{Assignment, EntryId};
 use crate::run::Run;
@@ -107,7 +107,7 @@ impl Reader {
     /// Ends reading because nobody wants more.
     pub(crate) fn stop(&mut self) {
         if !self.done {
-            self.run.ledger.ended(self.entry, EndReason::EnoughRows);
+            self.run.ledger.stopped(self.entry, self.frontier);
             self.done = true;
         }
     }

@@ -71,8 +71,13 @@ pub(crate) async fn read(
     let source_key = &run.asking[asking].source.source_key;
     let mut rebuilt = Vec::new();
     for feed in feeds {
-        let live = listed.iter().find(|list| list.complete && feed.pairing.live_stream.as_ref() == Some(&list.stream));
-        let sessions = rebuild(source_key, &feed.pairing, feed.events, live.map(|list| &list.live), run.as_of);
+        // Who is not on today's list ended some time before today: that says something only if the events were read up
+        // to today.
+        let live = listed.iter().find(|list| {
+            list.complete && feed.read_to.is_none() && feed.pairing.live_stream.as_ref() == Some(&list.stream)
+        });
+        let as_of = feed.read_to.unwrap_or(run.as_of);
+        let sessions = rebuild(source_key, &feed.pairing, feed.events, live.map(|list| &list.live), as_of);
         let rows = Arc::new(feed.rows);
         rebuilt.extend(sessions.into_iter().map(|session| (session, Arc::clone(&rows))));
     }
@@ -130,6 +135,8 @@ async fn read_list(run: &Arc<Run>, asking: usize, assignment: &Assignment) -> Re
 /// The events of a stream that open, close or restart sessions, and what is kept of their rows.
 struct Feed {
     pairing: Pairing,
+    /// Where reading ended; none for now.
+    read_to: Option<Time>,
     events: Vec<SessionEvent>,
     rows: Vec<RecordBatch>,
 }
@@ -158,7 +165,7 @@ async fn read_feed(run: &Arc<Run>, asking: usize, assignment: &Assignment) -> Re
         }));
         rows.push(page);
     }
-    Ok(Feed { pairing, events, rows })
+    Ok(Feed { pairing, read_to: assignment.read.to, events, rows })
 }
 
 /// Rows by column name; a column that is not there reads as NULL.

@@ -96,7 +96,7 @@ pub fn rebuild(
     let restarts: Vec<Time> =
         events.iter().filter(|event| pairing.restarts.contains(&event.action)).map(|event| event.time).collect();
     let mut by_key: BTreeMap<String, Vec<SessionEvent>> = BTreeMap::new();
-    let mut by_account: BTreeMap<(Option<String>, Option<String>, Option<String>), Vec<SessionEvent>> = BTreeMap::new();
+    let mut by_account: BTreeMap<Scope, Vec<SessionEvent>> = BTreeMap::new();
     for event in events {
         let opens = pairing.opens.contains(&event.action) && event.outcome != Outcome::Failure;
         let closes = pairing.closes.contains(&event.action) && event.outcome != Outcome::Failure;
@@ -117,7 +117,7 @@ pub fn rebuild(
     }
     let mut rebuilt = Vec::new();
     for (key, group) in by_key {
-        rebuilt.extend(with_key(source_key, pairing, key, group));
+        rebuilt.extend(with_key(source_key, pairing, &key, group));
     }
     for group in by_account.into_values() {
         rebuilt.extend(without_key(source_key, pairing, group));
@@ -128,6 +128,9 @@ pub fn rebuild(
     rebuilt.sort_by(|a, b| (a.start, a.end, &a.session_key).cmp(&(b.start, b.end, &b.session_key)));
     rebuilt
 }
+
+/// Whose logins and logouts belong together where no session is named: the account, else user and address.
+type Scope = (Option<String>, Option<String>, Option<String>);
 
 impl Rebuilt {
     fn opened(session_key: String, login: SessionEvent) -> Self {
@@ -198,7 +201,7 @@ impl Rebuilt {
 }
 
 /// Sessions whose records carry the product's session id.
-fn with_key(source_key: &str, pairing: &Pairing, key: String, mut group: Vec<SessionEvent>) -> Vec<Rebuilt> {
+fn with_key(source_key: &str, pairing: &Pairing, key: &str, mut group: Vec<SessionEvent>) -> Vec<Rebuilt> {
     // At equal times a login comes before the logout of the same session.
     group.sort_by_cached_key(|event| order(event, !pairing.opens.contains(&event.action)));
     let mut sessions: Vec<Rebuilt> = Vec::new();
@@ -233,14 +236,14 @@ fn with_key(source_key: &str, pairing: &Pairing, key: String, mut group: Vec<Ses
                         session.confidence = Confidence::High;
                         "id_pair".clone_into(&mut session.confidence_reason);
                     }
-                    let parts = [Some("relogin"), Some(key.as_str()), Some(event.event_key.as_str())];
+                    let parts = [Some("relogin"), Some(key), Some(event.event_key.as_str())];
                     let key = Key::new(KeyKind::Session, source_key, &parts).as_str().to_owned();
                     sessions.push(Rebuilt::opened(key, event));
                 }
             }
             None if opens => {
                 starts_left = 1;
-                sessions.push(Rebuilt::opened(key.clone(), event));
+                sessions.push(Rebuilt::opened(key.to_owned(), event));
             }
             Some(session) => {
                 starts_left = starts_left.saturating_sub(1);
@@ -253,7 +256,7 @@ fn with_key(source_key: &str, pairing: &Pairing, key: String, mut group: Vec<Ses
             }
             None => {
                 let began = event.began;
-                let mut session = Rebuilt::orphan(key.clone(), event);
+                let mut session = Rebuilt::orphan(key.to_owned(), event);
                 if began.is_some() {
                     session.start = began;
                     session.flags.clear();

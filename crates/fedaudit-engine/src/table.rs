@@ -1,11 +1,12 @@
 //! `events` and `sessions` as SQL tables: a filter becomes a window, pushed predicates and a choice of sources.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{ScanArgs, ScanResult, Session, TableProvider};
-use datafusion::common::Result;
+use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
@@ -83,6 +84,22 @@ impl AuditTable {
         ScanPlan { table: self.table(), parts, local }
     }
 
+    /// A name that nothing is called by is a mistake, not an empty answer.
+    fn known(&self, asked: &Asked) -> Result<()> {
+        let infos = || self.run.asking.iter().map(|asking| asking.source.plugin.info());
+        let sources: BTreeSet<&str> = self.run.asking.iter().map(|asking| asking.source.name.as_str()).collect();
+        let products: BTreeSet<&str> = infos().map(|info| info.product.as_str()).collect();
+        let mut streams: BTreeSet<&str> =
+            infos().flat_map(|info| &info.streams).map(|stream| stream.name.as_str()).collect();
+        streams.extend((self.kind == StreamKind::Sessions).then_some("derived"));
+        for (column, known) in [("source", sources), ("product", products), ("stream", streams)] {
+            if let Some(name) = asked.named(column).into_iter().find(|name| !known.contains(name)) {
+                return Err(unknown(column, name, &known));
+            }
+        }
+        Ok(())
+    }
+
     fn session_parts(&self, index: usize, info: &SourceInfo, asked: &Asked, window: Window) -> Vec<Part> {
         let name = &self.run.asking[index].source.name;
         let (lists, feeds): (Vec<&StreamInfo>, Vec<&StreamInfo>) = info
@@ -98,8 +115,12 @@ impl AuditTable {
             };
             return lists.iter().map(part).collect();
         }
+        // A session of the window may have begun before it, and its end may lie after it.
         let look_back = self.run.options.look_back;
-        let read = Window { from: window.from.map(|from| from.minus(look_back)), to: window.to };
+        let read = Window {
+            from: window.from.map(|from| from.minus(look_back)),
+            to: window.to.map(|to| to.plus(look_back)).filter(|to| *to < self.run.clock.now()),
+        };
         // A condition on a session says nothing about each of its events: a logout may lack the address of its login. Only
         // what is no sign of a session at all is left out.
         let feed = |stream: &&StreamInfo| {
@@ -116,6 +137,12 @@ impl AuditTable {
             let pushed = if stream.can_push(&signs) { vec![signs] } else { Vec::new() };
             let mut assignment = self.assignment(name, stream, window, read, pushed, asked);
             assignment.look_back_s = look_back.as_secs();
+            assignment.notes.push(format!(
+                "sessions are rebuilt from events of {} h before to {} h after the window; one that began or ended \
+                 further away shows only the end that lies inside",
+                look_back.as_secs() / 3600,
+                look_back.as_secs() / 3600
+            ));
             assignment
         };
         let work = Work::Sessions {
@@ -148,8 +175,18 @@ impl AuditTable {
             read,
             pushed,
             look_back_s: stream.look_back.as_secs(),
+            notes: Vec::new(),
         }
     }
+}
+
+/// The error for a name that nothing is called by.
+fn unknown(column: &str, name: &str, known: &BTreeSet<&str>) -> DataFusionError {
+    let known: Vec<&str> = known.iter().copied().collect();
+    external(
+        Error::new(ErrorKind::Config, format!("no {column} is named '{name}'"))
+            .hint(format!("known: {}", known.join(", "))),
+    )
 }
 
 fn of_sessions(stream: &StreamInfo) -> bool {
@@ -191,6 +228,7 @@ impl TableProvider for AuditTable {
                     .hint("bound it with --from -7d, or in SQL with time >= now() - interval '7 days'; --all-time reads everything"),
             ));
         }
+        self.known(&asked)?;
         let local = asked.predicates.iter().map(Predicate::to_string).chain(asked.opaque.iter().cloned()).collect();
         let plan = self.plan(&asked, window, local);
         let projection = args.projection().map(<[usize]>::to_vec);

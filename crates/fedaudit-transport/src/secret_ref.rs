@@ -19,7 +19,12 @@ impl SecretRef {
     pub fn resolve(&self) -> Result<Secret> {
         let text = match self {
             Self::Env(name) => std::env::var(name).map_err(|error| {
-                Error::new(ErrorKind::Config, format!("environment variable {name}: {error}"))
+                // The error's own text would show a value that is no UTF-8.
+                let why = match error {
+                    std::env::VarError::NotPresent => "is not set",
+                    std::env::VarError::NotUnicode(_) => "is no UTF-8",
+                };
+                Error::new(ErrorKind::Config, format!("environment variable {name} {why}"))
                     .hint(format!("set {name}, or point the configuration at a file with \"file:PATH\""))
             })?,
             Self::File(path) => fs::read_to_string(path).map_err(|error| {

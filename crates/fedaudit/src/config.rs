@@ -167,7 +167,21 @@ pub(crate) fn wrong(error: figment::Error) -> Error {
         Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) => {
             Error::new(ErrorKind::Config, format!("expected {expected}"))
         }
-        other => Error::new(ErrorKind::Config, other.to_string()),
+        Kind::UnknownVariant(_, known) => {
+            Error::new(ErrorKind::Config, format!("expected one of: {}", known.join(", ")))
+        }
+        // The parser's text quotes the line, which may hold a secret without its quotes: place and reason are enough.
+        Kind::Message(text) => {
+            let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            let quoted = lines.iter().any(|line| line.starts_with('|') || line.contains(" | "));
+            let text = match lines.as_slice() {
+                [first, .., last] if quoted => format!("{first}: {last}"),
+                _ => lines.join(": "),
+            };
+            Error::new(ErrorKind::Config, text)
+        }
+        Kind::DuplicateField(_) | Kind::InvalidLength(..) => Error::new(ErrorKind::Config, error.kind.to_string()),
+        _ => Error::new(ErrorKind::Config, "cannot be read"),
     };
     if path.is_empty() { wrapped } else { wrapped.at(path) }
 }

@@ -12,7 +12,7 @@ use fedaudit_testkit::organisation::Settings;
 
 use crate::cli::{ConfigArgs, DemoArgs, Format};
 use crate::exit::Exit;
-use crate::output::Output;
+use crate::output::{Output, Target};
 use crate::query::{answer, file_error};
 use crate::times::SystemClock;
 
@@ -73,9 +73,7 @@ pub(crate) async fn run(arguments: DemoArgs) -> Result<Exit> {
              fedaudit query --config {} --from -14d \"SELECT product, count(*) FROM events GROUP BY product\"",
             shown.display()
         ));
-        tokio::signal::ctrl_c()
-            .await
-            .map_err(|error| Error::new(ErrorKind::Internal, format!("waiting for Ctrl-C: {error}")))?;
+        crate::interrupt::requested().await;
     }
     Ok(exit)
 }
@@ -85,9 +83,11 @@ async fn tour(config: &Path, window: Window) -> Result<Exit> {
     for (what, sql) in TOUR {
         say(&format!("\n{what}\n  {sql}"));
         let question = Question { sql: (*sql).to_owned(), window, ..Question::default() };
-        let output = Output::new(Format::Table, Box::new(std::io::stdout()), false);
+        let output = Output::new(Format::Table, Target::Stdout, false);
         // A blind spot is part of the tour: an incomplete receipt is no failure of the demo.
-        answer(&configured.engine, question, output, true).await?.1?;
+        if let Err(Some(error)) = answer(&configured.engine, question, output, true).await?.1 {
+            return Err(error);
+        }
     }
     Ok(Exit::Complete)
 }

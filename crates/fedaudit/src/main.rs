@@ -4,6 +4,7 @@ mod cli;
 mod config;
 mod demo;
 mod exit;
+mod interrupt;
 mod output;
 mod plugins;
 mod progress;
@@ -13,7 +14,7 @@ mod schema;
 mod sources;
 mod times;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -48,7 +49,10 @@ async fn run(cli: Cli) -> Result<Exit> {
         Command::Sources(arguments) => sources::run(arguments).await,
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "fedaudit", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "fedaudit", &mut script);
+            // A reader that has enough may go away.
+            let _ = std::io::stdout().write_all(&script);
             Ok(Exit::Complete)
         }
     }

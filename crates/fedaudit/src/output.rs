@@ -1,6 +1,11 @@
 //! The forms of an answer. Rows are written as they come; only the table for people waits for its rows.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::csv::WriterBuilder as CsvBuilder;
 use arrow::ipc::writer::StreamWriter;
@@ -22,18 +27,66 @@ const TABLE_ROWS: usize = 10_000;
 
 type Writer = Box<dyn Write + Send>;
 
+/// Where an answer goes.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// Standard output.
+    Stdout,
+    /// A file, made when the question turned out to be one.
+    File(PathBuf),
+}
+
+impl Target {
+    fn open(&self, reader_left: &Arc<AtomicBool>) -> Result<Writer> {
+        let inner: Writer = match self {
+            Self::Stdout => Box::new(std::io::stdout()),
+            Self::File(path) => Box::new(File::create(path).map_err(|error| crate::query::file_error(path, &error))?),
+        };
+        Ok(Box::new(BufWriter::new(Watched { inner, reader_left: Arc::clone(reader_left) })))
+    }
+}
+
+/// Notices a reader that goes away.
+struct Watched {
+    inner: Writer,
+    reader_left: Arc<AtomicBool>,
+}
+
+impl Watched {
+    fn notice<T>(&self, outcome: std::io::Result<T>) -> std::io::Result<T> {
+        outcome.inspect_err(|error| {
+            if error.kind() == std::io::ErrorKind::BrokenPipe {
+                self.reader_left.store(true, Relaxed);
+            }
+        })
+    }
+}
+
+impl Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let outcome = self.inner.write(bytes);
+        self.notice(outcome)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let outcome = self.inner.flush();
+        self.notice(outcome)
+    }
+}
+
 /// Where rows go.
 pub(crate) struct Output {
     form: Form,
     explains: bool,
+    reader_left: Arc<AtomicBool>,
 }
 
 enum Form {
-    Waiting(Format, Writer),
+    Waiting(Format, Target),
     Table { writer: Writer, schema: SchemaRef, rows: Vec<RecordBatch>, kept: usize, more: usize },
     Json { writer: Writer, first: bool },
     Ndjson(Writer),
-    Csv(Box<arrow::csv::Writer<Writer>>),
+    Csv(Writer),
     Parquet(Box<ArrowWriter<Writer>>),
     Arrow(Box<StreamWriter<Writer>>),
     Done,
@@ -41,13 +94,19 @@ enum Form {
 
 impl Output {
     /// An output that writes nothing before the columns are known. A plan is shown as text, not as a table of one cell.
-    pub(crate) fn new(format: Format, writer: Writer, explains: bool) -> Self {
-        Self { form: Form::Waiting(format, writer), explains }
+    pub(crate) fn new(format: Format, target: Target, explains: bool) -> Self {
+        Self { form: Form::Waiting(format, target), explains, reader_left: Arc::default() }
+    }
+
+    /// Whether the reader of the answer went away.
+    pub(crate) fn reader_left(&self) -> bool {
+        self.reader_left.load(Relaxed)
     }
 
     /// Takes the columns.
     pub(crate) fn begin(&mut self, schema: SchemaRef) -> Result<()> {
-        let Form::Waiting(format, mut writer) = std::mem::replace(&mut self.form, Form::Done) else { return Ok(()) };
+        let Form::Waiting(format, target) = std::mem::replace(&mut self.form, Form::Done) else { return Ok(()) };
+        let mut writer = target.open(&self.reader_left)?;
         self.form = match format {
             Format::Table => Form::Table { writer, schema, rows: Vec::new(), kept: 0, more: 0 },
             Format::Json => {
@@ -56,9 +115,8 @@ impl Output {
             }
             Format::Ndjson => Form::Ndjson(writer),
             Format::Csv => {
-                let mut csv = CsvBuilder::new().with_header(true).build(writer);
-                csv.write(&RecordBatch::new_empty(flat(&schema))).map_err(arrow_error)?;
-                Form::Csv(Box::new(csv))
+                writer.write_all(&csv(&RecordBatch::new_empty(flat(&schema)), true)?).map_err(io)?;
+                Form::Csv(writer)
             }
             Format::Parquet => {
                 let level = ZstdLevel::try_new(1).map_err(|error| io(error.to_string()))?;
@@ -78,7 +136,9 @@ impl Output {
             Form::Waiting(..) | Form::Done => Err(Error::new(ErrorKind::Internal, "rows before columns")),
             Form::Table { rows, kept, more, .. } => {
                 let fits = batch.num_rows().min(TABLE_ROWS - *kept);
-                rows.push(batch.slice(0, fits));
+                if fits > 0 {
+                    rows.push(batch.slice(0, fits));
+                }
                 *kept += fits;
                 *more += batch.num_rows() - fits;
                 Ok(())
@@ -91,7 +151,7 @@ impl Output {
                 Ok(())
             }
             Form::Ndjson(writer) => writer.write_all(&lines(batch)?).map_err(io),
-            Form::Csv(writer) => writer.write(&flat_rows(batch)?).map_err(arrow_error),
+            Form::Csv(writer) => writer.write_all(&csv(&flat_rows(batch)?, false)?).map_err(io),
             Form::Parquet(writer) => writer.write(batch).map_err(|error| io(error.to_string())),
             Form::Arrow(writer) => writer.write(batch).map_err(arrow_error),
         }
@@ -125,8 +185,7 @@ impl Output {
                 serde_json::to_writer(&mut writer, receipt).map_err(io)?;
                 writer.write_all(b"}\n").and_then(|()| writer.flush()).map_err(io)
             }
-            Form::Ndjson(mut writer) => writer.flush().map_err(io),
-            Form::Csv(writer) => writer.into_inner().flush().map_err(io),
+            Form::Ndjson(mut writer) | Form::Csv(mut writer) => writer.flush().map_err(io),
             Form::Parquet(writer) => {
                 let mut writer = writer.into_inner().map_err(|error| io(error.to_string()))?;
                 writer.flush().map_err(io)
@@ -143,6 +202,13 @@ fn lines(batch: &RecordBatch) -> Result<Vec<u8>> {
         JsonBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(&mut text);
     writer.write(batch).and_then(|()| writer.finish()).map_err(arrow_error)?;
     drop(writer);
+    Ok(text)
+}
+
+/// Rows as CSV. The writer of arrow gets a buffer of its own, because it cannot bear a reader that goes away.
+fn csv(batch: &RecordBatch, header: bool) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    CsvBuilder::new().with_header(header).build(&mut text).write(batch).map_err(arrow_error)?;
     Ok(text)
 }
 

@@ -1,7 +1,7 @@
 //! `fedaudit query`: one question, its rows, its receipt.
 
-use std::fs::File;
-use std::io::{BufWriter, IsTerminal as _, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 
 use fedaudit_core::{Clock as _, Error, ErrorKind, Receipt, Result, Time, Window};
@@ -10,7 +10,7 @@ use fedaudit_engine::{Engine, Question};
 use crate::cli::{Format, QueryArgs};
 use crate::config::{self, Config};
 use crate::exit::Exit;
-use crate::output::Output;
+use crate::output::{Output, Target};
 use crate::times::{SystemClock, instant, span};
 use crate::{progress, receipt_text, report};
 
@@ -27,39 +27,41 @@ pub(crate) async fn run(arguments: QueryArgs) -> Result<Exit> {
     let partial = arguments.partial.unwrap_or(configured.config.partial);
     let to_terminal = arguments.output.is_none() && std::io::stdout().is_terminal();
     // A plan is for people, wherever it goes.
-    let explains = question.sql.trim_start().get(..7).is_some_and(|word| word.eq_ignore_ascii_case("explain"));
+    let explains = explains(&question.sql);
     let format = arguments.format.unwrap_or(if to_terminal || explains { Format::Table } else { Format::Ndjson });
     if to_terminal && matches!(format, Format::Parquet | Format::Arrow) {
         return Err(Error::new(ErrorKind::Config, "this format is not for a terminal").hint("add --output FILE"));
     }
-    let writer: Box<dyn std::io::Write + Send> = match &arguments.output {
-        Some(path) => Box::new(BufWriter::new(File::create(path).map_err(|error| file_error(path, &error))?)),
-        None => Box::new(BufWriter::new(std::io::stdout())),
-    };
+    if let Some(path) = &arguments.receipt {
+        // Better known now than after a long question; what stands there already stays until there is a new receipt.
+        OpenOptions::new().create(true).append(true).open(path).map_err(|error| file_error(path, &error))?;
+    }
+    let target = arguments.output.clone().map_or(Target::Stdout, Target::File);
     let (receipt, outcome) =
-        answer(&configured.engine, question, Output::new(format, writer, explains), !explains).await?;
+        answer(&configured.engine, question, Output::new(format, target, explains), !explains).await?;
     if let Some(path) = &arguments.receipt {
         write_receipt(path, &receipt)?;
     }
     Ok(match outcome {
         Ok(()) => Exit::of_receipt(&receipt, partial),
-        Err(error) => {
+        Err(None) => Exit::Complete,
+        Err(Some(error)) => {
             report(&error);
             Exit::of_error(&error)
         }
     })
 }
 
-/// Asks, writes the rows as they come, and always ends what was begun on the products.
+/// Asks, writes the rows as they come, and always ends what was begun on the products. An outcome of `Err(None)` is a
+/// reader that went away.
 pub(crate) async fn answer(
     engine: &Engine,
     question: Question,
     mut output: Output,
     tell: bool,
-) -> Result<(Receipt, Result<()>)> {
+) -> Result<(Receipt, Result<(), Option<Error>>)> {
     let mut answer = engine.ask(question).await?;
     let progress = progress::show(answer.progress());
-    let interrupted = tokio::signal::ctrl_c();
     let written = async {
         output.begin(answer.schema())?;
         while let Some(rows) = answer.next().await {
@@ -69,19 +71,17 @@ pub(crate) async fn answer(
     };
     let outcome: Result<()> = tokio::select! {
         outcome = written => outcome,
-        _ = interrupted => Err(Error::new(ErrorKind::Unavailable, "interrupted")),
+        () = crate::interrupt::requested() => Err(Error::new(ErrorKind::Unavailable, "interrupted")),
     };
+    crate::interrupt::insist();
     let receipt = answer.finish().await;
     drop(progress);
-    let outcome = outcome.and(output.end(&receipt));
-    if tell {
+    let outcome = outcome.and_then(|()| output.end(&receipt));
+    if tell && !output.reader_left() {
         receipt_text::tell(&receipt);
     }
     // A reader that went away (`| head`) has all it wants.
-    match outcome {
-        Err(error) if error.message().contains("Broken pipe") => Ok((receipt, Ok(()))),
-        outcome => Ok((receipt, outcome)),
-    }
+    if output.reader_left() { Ok((receipt, Err(None))) } else { Ok((receipt, outcome.map_err(Some))) }
 }
 
 fn question(arguments: &QueryArgs, config: &Config) -> Result<Question> {
@@ -98,8 +98,14 @@ fn question(arguments: &QueryArgs, config: &Config) -> Result<Question> {
     if window.is_empty() {
         return Err(Error::new(ErrorKind::Config, "--from is not before --to"));
     }
-    let sql = if arguments.explain { format!("EXPLAIN {}", arguments.sql) } else { arguments.sql.clone() };
+    let explained = explains(&arguments.sql);
+    let sql =
+        if arguments.explain && !explained { format!("EXPLAIN {}", arguments.sql) } else { arguments.sql.clone() };
     Ok(Question { sql, window, all_time: arguments.all_time, default_range })
+}
+
+fn explains(sql: &str) -> bool {
+    sql.trim_start().get(..7).is_some_and(|word| word.eq_ignore_ascii_case("explain"))
 }
 
 fn write_receipt(path: &Path, receipt: &Receipt) -> Result<()> {

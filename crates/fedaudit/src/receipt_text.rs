@@ -44,6 +44,10 @@ fn lines(receipt: &Receipt) -> Vec<String> {
             lines.push(format!("  {}: could not log out: {}", source.source, error.error_text));
         }
     }
+    let blind: usize = receipt.streams.iter().map(|stream| stream.blind_spots.len()).sum();
+    if blind > 0 {
+        lines.push(format!("  {blind} blind spots of these streams: SELECT * FROM blind_spots"));
+    }
     if let Some(range) = &receipt.default_range {
         lines.push(format!("  range: {range}"));
     }
@@ -55,7 +59,9 @@ fn lines(receipt: &Receipt) -> Vec<String> {
 
 fn cause(stream: &StreamReceipt) -> String {
     if let Some(error) = &stream.error {
-        return format!(" ({}): {}", error.error_kind, error.error_text);
+        let place = format!("{}/{}: ", stream.source, stream.stream);
+        let text = error.error_text.strip_prefix(&place).unwrap_or(&error.error_text);
+        return format!(" ({}): {text}", error.error_kind);
     }
     if stream.rejected > 0 {
         let first = stream.rejected_samples.first().map_or("", |rejected| rejected.reason.as_str());

@@ -288,7 +288,8 @@ fn every_format_holds_the_same_rows() {
     let arrow = arrow::ipc::reader::StreamReader::try_new(std::io::Cursor::new(ask("arrow").stdout), None).unwrap();
     assert_eq!(arrow.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), rows.len());
     // No rows are still a document.
-    let none = demo.query("SELECT * FROM events WHERE source = 'nobody'", &["--from", "-1d", "--format", "json"]);
+    let none = "SELECT * FROM events WHERE source = 'lms' AND user_name = 'nobody'";
+    let none = demo.query(none, &["--from", "-1d", "--format", "json"]);
     assert_eq!(json(&none)["rows"].as_array().unwrap().len(), 0);
 }
 
@@ -299,6 +300,7 @@ fn bad_input_names_the_place_and_gives_a_hint() {
         ("SELECT * FROM events", "no time bound", &[], &["no lower bound in time", "--all-time"]),
         ("SELECT nothing FROM events", "unknown column", &["--from", "-1d"], &["nothing", "fedaudit schema"]),
         ("SELECT * FROM nowhere", "unknown table", &["--from", "-1d"], &["nowhere"]),
+        ("SELECT * FROM events WHERE source = 'nas-9'", "unknown source", &["--from", "-1d"], &["nas-9", "known: lms"]),
         ("SELEKT 1", "no SQL", &["--from", "-1d"], &["SELEKT"]),
         ("DROP TABLE events", "no question", &["--from", "-1d"], &["DDL"]),
         ("SELECT 1", "bad time", &["--from", "tomorrow"], &["--from", "tomorrow"]),
@@ -326,6 +328,16 @@ fn bad_input_names_the_place_and_gives_a_hint() {
             assert!(err(&answer).contains(words), "{to}: {}", err(&answer));
         }
     }
+    // A secret without its quotes, and one at the wrong place, are not repeated.
+    for (from, to) in [
+        ("username = \"auditor\"", "username = forgotten-quotes"),
+        ("type = \"sps\"", "type = \"sps\"\npartial = \"hush-hush\""),
+    ] {
+        let config = demo.changed("wrong.toml", |text| text.replace(from, to));
+        let answer = query(&config, "SELECT 1", &[]);
+        assert_eq!(answer.status.code(), Some(2), "{}", err(&answer));
+        assert!(!err(&answer).contains("forgotten-quotes") && !err(&answer).contains("hush-hush"), "{}", err(&answer));
+    }
     // A missing secret and an untrusted certificate are those sources' own trouble.
     let config = demo.changed("nosecret.toml", |text| text.replacen("nas-1.key", "gone.key", 1));
     let answer = query(&config, "SELECT count(*) FROM events", &["--from", "-30d"]);
@@ -337,6 +349,38 @@ fn bad_input_names_the_place_and_gives_a_hint() {
     let answer = query(&config, "SELECT count(*) FROM events", &["--from", "-30d"]);
     assert_eq!(answer.status.code(), Some(1), "{}", err(&answer));
     assert!(err(&answer).contains("not trusted") && err(&answer).contains("ca_file"), "{}", err(&answer));
+}
+
+#[test]
+fn a_reader_may_go_away_and_files_are_kept() {
+    let demo = Demo::start(12, 3000);
+    let config = demo.path("c.toml");
+    for format in ["csv", "ndjson", "json", "table"] {
+        let mut child = Command::new(FEDAUDIT)
+            .args([
+                "query",
+                "--config",
+                config.to_str().unwrap(),
+                "--from",
+                "-30d",
+                "--format",
+                format,
+                "SELECT * FROM events",
+            ])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{format}: {}", err(&ended));
+        assert!(!err(&ended).contains("panicked"));
+    }
+    let kept = demo.path("kept.csv");
+    fs::write(&kept, "what was there").unwrap();
+    let wrong = demo.query("SELECT nothing FROM events", &["--from", "-1d", "--output", kept.to_str().unwrap()]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "what was there");
 }
 
 #[test]

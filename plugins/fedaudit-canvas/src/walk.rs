@@ -9,8 +9,9 @@ use crate::accounts::Account;
 use crate::api::encode;
 use crate::normalize::{Edge, Ties};
 
-/// With more ids than this, walking the accounts costs less than a walk for every id.
-const FAN_OUT: usize = 32;
+/// With more ids than this the accounts are walked. It is one, because an id whose own list cannot be read is looked for in
+/// the accounts, and what other lists brought before would come twice then.
+const FAN_OUT: usize = 1;
 const PER_PAGE: usize = 100;
 
 /// One list to walk.

@@ -47,7 +47,7 @@ struct ApiKey<'a> {
 }
 
 /// What a credential tells about a login.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Proof<'a> {
     pub(crate) username: Option<Cow<'a, str>>,
     pub(crate) login_id: Option<Cow<'a, str>>,

@@ -15,6 +15,8 @@ use crate::rpc::{Answer, Failure, Rpc};
 
 /// A refused login is not tried again for this long: each attempt is audited, and some set-ups lock the account.
 const REFUSED_FOR: Duration = Duration::from_mins(1);
+/// How long a product that cannot be reached is left alone.
+const UNREACHABLE_FOR: Duration = Duration::from_secs(5);
 /// A logout that takes longer is given up; closing the socket ends the session as well.
 const LOGOUT: Duration = Duration::from_secs(5);
 
@@ -133,9 +135,13 @@ impl Gate {
                 Ok(connection)
             }
             Err(error) => {
-                let refused =
-                    matches!(error.kind(), ErrorKind::Unauthenticated | ErrorKind::Denied | ErrorKind::RateLimited);
-                *state = if refused { State::Refused(error.clone(), cx.now().plus(REFUSED_FOR)) } else { State::Out };
+                // Every stream asks for the connection: one attempt speaks for all of them.
+                let for_how_long = match error.kind() {
+                    ErrorKind::Unauthenticated | ErrorKind::Denied | ErrorKind::RateLimited => REFUSED_FOR,
+                    ErrorKind::Unavailable | ErrorKind::Timeout => UNREACHABLE_FOR,
+                    _ => Duration::ZERO,
+                };
+                *state = State::Refused(error.clone(), cx.now().plus(for_how_long));
                 Err(error)
             }
         }

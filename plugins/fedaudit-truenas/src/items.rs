@@ -1,14 +1,11 @@
 //! Walks the records in an answer of `audit.query` one by one, so that megabytes of JSON are not scanned a first time only
 //! to find where each record ends.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
 use serde::de::{Error as _, IgnoredAny};
-use serde_json::value::RawValue;
-use serde_json::{Deserializer, Error, Result};
+use serde_json::{Error, Result};
 
-use crate::record::Record;
+use crate::record::{Met, Record};
+use crate::walk::Walk;
 
 /// One item of the list.
 #[derive(Debug)]
@@ -22,110 +19,72 @@ pub(crate) struct Item<'a> {
 /// The items of an answer's `result`, whatever stands around it.
 #[derive(Debug)]
 pub(crate) struct Items<'a> {
-    text: &'a str,
-    /// How far it was read.
-    at: usize,
+    walk: Walk<'a>,
+    met: Met<'a>,
     is_first: bool,
 }
 
 impl<'a> Items<'a> {
     /// Reads up to the first item.
     pub(crate) fn of(text: &'a str) -> Result<Self> {
-        let mut items = Self { text, at: 0, is_first: true };
-        items.expect(b'{')?;
-        if items.peek() == Some(b'}') {
-            return Err(Error::missing_field("result"));
-        }
-        while items.name()? != "result" {
-            items.value::<IgnoredAny>()?;
-            if items.peek() == Some(b'}') {
+        let mut walk = Walk::new(text);
+        walk.expect(b'{')?;
+        let mut is_first = true;
+        loop {
+            if walk.peek() == Some(b'}') {
                 return Err(Error::missing_field("result"));
             }
-            items.expect(b',')?;
+            if !std::mem::take(&mut is_first) {
+                walk.expect(b',')?;
+            }
+            if walk.name()? == "result" {
+                break;
+            }
+            walk.value::<IgnoredAny>()?;
         }
-        items.expect(b'[')?;
-        Ok(items)
+        walk.expect(b'[')?;
+        Ok(Self { walk, met: Met::default(), is_first: true })
     }
 
     /// The next item; none at the end of a well-formed answer.
     pub(crate) fn next(&mut self) -> Result<Option<Item<'a>>> {
-        if self.peek() == Some(b']') {
-            self.at += 1;
+        let walk = &mut self.walk;
+        if walk.passes(b']') {
             return self.rest().map(|()| None);
         }
         if !std::mem::take(&mut self.is_first) {
-            self.expect(b',')?;
-            self.peek();
+            walk.expect(b',')?;
+            walk.peek();
         }
-        let start = self.at;
-        let record = self.value();
+        let start = walk.at();
+        let record = Record::read(walk, &mut self.met);
         if record.is_err() {
             // Whatever else it is, only if it is no JSON does it spoil the page.
-            self.value::<&RawValue>()?;
+            walk.return_to(start);
+            walk.json()?;
         }
-        Ok(Some(Item { raw: &self.text[start..self.at], record }))
+        Ok(Some(Item { raw: walk.since(start), record }))
     }
 
     /// The members after the list, up to the end of the text.
     fn rest(&mut self) -> Result<()> {
-        while self.peek() != Some(b'}') {
-            self.expect(b',')?;
-            if self.name()? == "result" {
+        let walk = &mut self.walk;
+        while !walk.passes(b'}') {
+            walk.expect(b',')?;
+            if walk.name()? == "result" {
                 return Err(Error::duplicate_field("result"));
             }
-            self.value::<IgnoredAny>()?;
+            walk.value::<IgnoredAny>()?;
         }
-        self.at += 1;
-        match self.peek() {
-            None => Ok(()),
-            Some(_) => Err(self.unexpected()),
-        }
-    }
-
-    /// A member's name and its colon.
-    fn name(&mut self) -> Result<Cow<'a, str>> {
-        #[derive(Deserialize)]
-        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-        let Name(name) = self.value()?;
-        self.expect(b':')?;
-        Ok(name)
-    }
-
-    /// One value; where it is not of that type, nothing is consumed.
-    fn value<T: Deserialize<'a>>(&mut self) -> Result<T> {
-        let mut values = Deserializer::from_str(&self.text[self.at..]).into_iter();
-        let value = values.next().unwrap_or_else(|| Err(self.unexpected()))?;
-        self.at += values.byte_offset();
-        Ok(value)
-    }
-
-    /// The next byte that is no space.
-    fn peek(&mut self) -> Option<u8> {
-        let bytes = self.text.as_bytes();
-        while matches!(bytes.get(self.at), Some(b' ' | b'\n' | b'\t' | b'\r')) {
-            self.at += 1;
-        }
-        bytes.get(self.at).copied()
-    }
-
-    fn expect(&mut self, wanted: u8) -> Result<()> {
-        if self.peek() != Some(wanted) {
-            return Err(self.unexpected());
-        }
-        self.at += 1;
-        Ok(())
-    }
-
-    fn unexpected(&self) -> Error {
-        match self.text[self.at..].chars().next() {
-            None => Error::custom(format_args!("the answer ends early, after {} bytes", self.at)),
-            Some(found) => Error::custom(format_args!("unexpected {found:?} at byte {}", self.at)),
-        }
+        walk.peek().map_or(Ok(()), |_| Err(walk.unexpected()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+    use serde_json::value::RawValue;
+
     use super::*;
 
     fn raws(text: &str) -> Result<Vec<(&str, bool)>> {
@@ -156,6 +115,22 @@ mod tests {
         assert_eq!(oks, [false, true, false, true]);
     }
 
+    #[test]
+    fn repeated_service_data_are_those_of_the_record() {
+        let record = r#"{"session":"s1","service_data":{"a":[1]},"event":"X"}"#;
+        let other = r#"{"session":"s1","service_data":{"a":[1],"b":2},"event":"X"}"#;
+        let text = format!(r#"{{"result":[{record},{record},{other},{record}]}}"#);
+        let mut items = Items::of(&text).unwrap();
+        for expected in [record, record, other, record] {
+            let item = items.next().unwrap().unwrap();
+            assert_eq!(item.raw, expected);
+            let data = item.record.unwrap().service_data.unwrap();
+            assert!(expected.contains(data) && data.ends_with('}'));
+            assert!(item.raw.as_bytes().as_ptr_range().contains(&data.as_ptr()));
+        }
+        assert!(items.next().unwrap().is_none());
+    }
+
     /// What the list is taken for is what a decoder of the whole answer takes it for.
     #[test]
     fn other_answers_are_malformed() {
@@ -184,7 +159,7 @@ mod tests {
             r#"{"id":7 "result":[{}]}"#,
             r#"{"result":[{}] "id":7}"#,
             r#"{"result":[1.2.3]}"#,
-            r#"{result:[]}"#,
+            "{result:[]}",
         ] {
             assert!(serde_json::from_str::<Whole<'_>>(text).is_err(), "{text}");
             assert!(raws(text).is_err(), "{text}");

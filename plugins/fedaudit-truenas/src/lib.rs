@@ -18,6 +18,7 @@ mod smb;
 mod streams;
 mod sudo;
 mod system;
+mod walk;
 mod wire;
 
 use std::fmt;

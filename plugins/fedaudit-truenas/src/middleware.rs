@@ -1,5 +1,6 @@
 //! MIDDLEWARE: API logins and logouts, API calls, web shells, restarts of the system.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use fedaudit_core::Action;
@@ -9,9 +10,9 @@ use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
 use crate::action;
-use crate::credential::Credential;
+use crate::credential::{Credential, Proof};
 use crate::normalize::{Draft, Session, data, lower, text};
-use crate::record::Record;
+use crate::record::{PLACES, Record};
 use crate::wire::{Scalar, truth};
 
 #[derive(Default, Deserialize)]
@@ -69,21 +70,57 @@ struct Lifecycle<'a> {
     reason: Scalar<'a>,
 }
 
+/// Who called, by the service data.
+#[derive(Clone, Debug, Default)]
+struct Caller<'a> {
+    origin: Option<Cow<'a, str>>,
+    protocol: Option<Cow<'a, str>>,
+    proof: Option<Proof<'a>>,
+}
+
+/// The callers of sessions that were met, with the service data they were read from: all records of a session have the same.
+#[derive(Debug, Default)]
+pub(crate) struct Callers<'a>(Vec<(&'a str, Caller<'a>)>);
+
+impl<'a> Callers<'a> {
+    fn of(&mut self, record: &Record<'a>, draft: &mut Draft<'a>) -> Caller<'a> {
+        if self.0.is_empty() {
+            self.0.resize_with(PLACES, Default::default);
+        }
+        let json = record.service_data.unwrap_or_default();
+        let (known, caller) = &mut self.0[record.place()];
+        if *known == json {
+            return caller.clone();
+        }
+        let marks = (draft.cuts.len(), draft.flags.len());
+        let service: ServiceData<'a> = data(record.service_data, draft);
+        let found = Caller {
+            origin: text(service.origin),
+            protocol: text(service.protocol),
+            proof: service.credentials.map(|credential| credential.proof(&mut draft.cuts)),
+        };
+        // Secrets are cut out of every record where they lie, and flags are set on every record.
+        if marks == (draft.cuts.len(), draft.flags.len()) {
+            (*known, *caller) = (json, found.clone());
+        }
+        found
+    }
+}
+
 /// Fills the draft of one record.
-pub(crate) fn map<'a>(record: &Record<'a>, draft: &mut Draft<'a>) {
+pub(crate) fn map<'a>(record: &Record<'a>, draft: &mut Draft<'a>, callers: &mut Callers<'a>) {
     draft.session_id = record.session.clone().some();
     if draft.session_id.is_some() {
         draft.session = Session::Api;
     }
-    let service: ServiceData<'a> = data(record.service_data, draft);
+    let caller = callers.of(record, draft);
     // The address says 127.0.0.1 for local sockets; the origin knows better.
-    if let Some(origin) = text(service.origin) {
+    if let Some(origin) = caller.origin {
         draft.source = Some(origin);
         draft.port_may_follow = true;
     }
-    draft.protocol = text(service.protocol);
-    if let Some(credential) = service.credentials {
-        let proof = credential.proof(&mut draft.cuts);
+    draft.protocol = caller.protocol;
+    if let Some(proof) = caller.proof {
         draft.proof(proof);
     }
     match record.event.as_str() {
@@ -116,16 +153,24 @@ fn call<'a>(record: &Record<'a>, draft: &mut Draft<'a>) {
     let params = leading(call.params, &mut room);
     draft.action = action::of_method(method, params);
     let target = action::target(method, params);
-    draft.target_type = method.rsplit_once('.').map(|(namespace, _)| namespace.to_owned().into());
     draft.target_name = target.name;
     draft.target_uid = target.uid;
     draft.target_user = target.user;
     draft.message = text(call.description);
     draft.operation = text(call.method);
+    draft.target_type = draft.operation.as_ref().and_then(namespace);
     if truth(call.authenticated) == Some(false) {
         draft.refused("not_authenticated");
     } else if truth(call.authorized) == Some(false) {
         draft.refused("not_authorized");
+    }
+}
+
+/// The part of a method's name before the last point.
+fn namespace<'a>(method: &Cow<'a, str>) -> Option<Cow<'a, str>> {
+    match method {
+        Cow::Borrowed(method) => method.rsplit_once('.').map(|(namespace, _)| namespace.into()),
+        Cow::Owned(method) => method.rsplit_once('.').map(|(namespace, _)| namespace.to_owned().into()),
     }
 }
 

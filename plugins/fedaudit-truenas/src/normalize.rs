@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -14,14 +15,14 @@ use fedaudit_core::{
     UserType,
 };
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::credential::Proof;
 use crate::items::{Item, Items};
+use crate::middleware::Callers;
 use crate::record::Record;
 use crate::redact::{Cut, splice};
 use crate::streams::Service;
-use crate::wire::{Scalar, instant, number, truth};
+use crate::wire::{Scalar, instant_in, number, truth_in};
 use crate::{middleware, smb, sudo, system};
 
 /// Times further ahead of the clock than this are flagged.
@@ -83,18 +84,19 @@ pub(crate) struct Mark<'a> {
 }
 
 /// Turns records into rows, one page long.
-pub(crate) struct Decoder<'r> {
+pub(crate) struct Decoder<'a, 'r> {
     service: Service,
     reading: Reading<'r>,
     builder: EventBuilder,
     rejected: Vec<Rejected>,
+    callers: Callers<'a>,
     addresses: HashMap<String, Address>,
     unmapped: String,
     raw: String,
     ordinals: HashMap<String, usize>,
 }
 
-impl<'r> Decoder<'r> {
+impl<'a, 'r> Decoder<'a, 'r> {
     /// For a page of so many bytes.
     pub(crate) fn new(service: Service, source_key: &str, reading: Reading<'r>, bytes: usize) -> Self {
         Self {
@@ -102,6 +104,7 @@ impl<'r> Decoder<'r> {
             reading,
             builder: EventBuilder::sized(source_key, bytes / TYPICAL, bytes),
             rejected: Vec::new(),
+            callers: Callers::default(),
             addresses: HashMap::new(),
             unmapped: String::new(),
             raw: String::new(),
@@ -125,7 +128,7 @@ impl<'r> Decoder<'r> {
     }
 
     /// Adds a record unless its id was seen before; says where it stands.
-    pub(crate) fn add<'a>(&mut self, item: Item<'a>, seen: &HashSet<&str>) -> Option<Mark<'a>> {
+    pub(crate) fn add(&mut self, item: Item<'a>, seen: &HashSet<&str>) -> Option<Mark<'a>> {
         let Item { raw, record } = item;
         let record = match record {
             Ok(record) => record,
@@ -134,7 +137,7 @@ impl<'r> Decoder<'r> {
                 return None;
             }
         };
-        let second = number(record.message_timestamp);
+        let second = record.message_timestamp.and_then(number);
         let audit_id = record.audit_id.clone().some();
         if audit_id.as_deref().is_some_and(|id| seen.contains(id)) {
             return None;
@@ -147,18 +150,18 @@ impl<'r> Decoder<'r> {
         Some(Mark { second, audit_id })
     }
 
-    fn row<'a>(&mut self, raw: &'a str, record: &Record<'a>, second: Option<i64>) {
+    fn row(&mut self, raw: &'a str, record: &Record<'a>, second: Option<i64>) {
         let mut draft = Draft::of(record);
         match self.service {
-            Service::Middleware => middleware::map(record, &mut draft),
+            Service::Middleware => middleware::map(record, &mut draft, &mut self.callers),
             Service::Smb => smb::map(record, &mut draft),
             Service::Sudo => sudo::map(record, &mut draft),
             Service::System => system::map(record, &mut draft),
         }
-        self.push(raw, record, second, draft);
+        self.push(raw, record, second, &mut draft);
     }
 
-    fn push<'a>(&mut self, raw: &'a str, record: &Record<'a>, second: Option<i64>, mut draft: Draft<'a>) {
+    fn push(&mut self, raw: &'a str, record: &Record<'a>, second: Option<i64>, draft: &mut Draft<'a>) {
         let reading = self.reading;
         let times = Times::of(record, second, self.service, reading.now, &mut draft.flags);
 
@@ -169,16 +172,8 @@ impl<'r> Decoder<'r> {
             known => known,
         };
 
-        let none = Address::default();
         let source = draft.source.take();
-        let port_may_follow = draft.port_may_follow;
-        if let Some(text) = source.as_deref()
-            && !self.addresses.contains_key(text)
-        {
-            let parsed = if port_may_follow { Address::parse_with_port(text) } else { Address::parse(text) };
-            self.addresses.insert(text.to_owned(), parsed);
-        }
-        let address = source.as_deref().and_then(|text| self.addresses.get(text)).unwrap_or(&none);
+        let address = Client::of(source.as_deref(), draft.port_may_follow, &mut self.addresses);
         if address.kind == AddressKind::Unparsed {
             draft.flags.push("ip_unparsed");
         }
@@ -206,7 +201,7 @@ impl<'r> Decoder<'r> {
             &self.raw
         };
         self.unmapped.clear();
-        unmapped(&mut self.unmapped, record, &draft);
+        unmapped(&mut self.unmapped, record, draft);
 
         let row = EventRow {
             time: times.time,
@@ -226,9 +221,9 @@ impl<'r> Decoder<'r> {
             user_type,
             account_id: draft.account_id.as_deref(),
             target_user: draft.target_user.as_deref(),
-            src_ip: address.ip.as_deref(),
+            src_ip: address.ip,
             src_port: address.port,
-            src_host: host.as_deref().filter(|host| !host.is_empty()).or(address.host.as_deref()),
+            src_host: host.as_deref().filter(|host| !host.is_empty()).or(address.host),
             src_kind: address.kind,
             src_original: source.as_deref(),
             dst_ip: server.ip.as_deref(),
@@ -276,14 +271,14 @@ impl<'r> Decoder<'r> {
             self.builder.push(&[stream, Some(id)], session, &row);
         } else {
             // A record without an id is told apart by what it says, and identical ones by their order in the page.
-            let digest = sha256_hex(record.event_data.map_or("", RawValue::get).as_bytes());
+            let digest = sha256_hex(record.event_data.unwrap_or_default().as_bytes());
             let digest = String::from_utf8_lossy(&digest);
             let ordinal = self.ordinals.entry(raw.to_owned()).or_default();
             *ordinal += 1;
             let ordinal = ordinal.to_string();
             let parts = [
                 stream,
-                record.message_timestamp.map(RawValue::get),
+                record.message_timestamp,
                 row.time_original,
                 Some(record.address.as_str()),
                 Some(record.username.as_str()),
@@ -294,6 +289,31 @@ impl<'r> Decoder<'r> {
             ];
             self.builder.push(&parts, session, &row);
         }
+    }
+}
+
+/// A parsed address field, borrowed.
+struct Client<'x> {
+    ip: Option<&'x str>,
+    port: Option<i32>,
+    host: Option<&'x str>,
+    kind: AddressKind,
+}
+
+impl<'x> Client<'x> {
+    fn of(text: Option<&'x str>, port_may_follow: bool, known: &'x mut HashMap<String, Address>) -> Self {
+        let Some(text) = text else { return Self { ip: None, port: None, host: None, kind: AddressKind::None } };
+        // The text of most clients is already the canonical one.
+        if let Ok(ip) = text.parse::<Ipv4Addr>() {
+            let kind = if ip.is_loopback() { AddressKind::Loopback } else { AddressKind::Ip };
+            return Self { ip: Some(text), port: None, host: None, kind };
+        }
+        if !known.contains_key(text) {
+            let parsed = if port_may_follow { Address::parse_with_port(text) } else { Address::parse(text) };
+            known.insert(text.to_owned(), parsed);
+        }
+        let known = &known[text];
+        Self { ip: known.ip.as_deref(), port: known.port, host: known.host.as_deref(), kind: known.kind }
     }
 }
 
@@ -314,7 +334,7 @@ impl<'a> Times<'a> {
         flags: &mut Vec<&'static str>,
     ) -> Self {
         let logged = second.and_then(Time::from_seconds);
-        let event = instant(record.timestamp);
+        let event = record.timestamp.and_then(instant_in);
         if event.is_some_and(|event| event.odd_form) {
             flags.push("odd_time_form");
         }
@@ -394,7 +414,7 @@ pub(crate) struct Draft<'a> {
 impl<'a> Draft<'a> {
     fn of(record: &Record<'a>) -> Self {
         Self {
-            outcome: match truth(record.success) {
+            outcome: match record.success.and_then(truth_in) {
                 Some(true) => Outcome::Success,
                 Some(false) => Outcome::Failure,
                 None => Outcome::Unknown,
@@ -435,10 +455,10 @@ impl<'a> Draft<'a> {
 }
 
 /// Reads the data of an event; a shape that is not the documented one is flagged, never a reason to lose the record.
-pub(crate) fn data<'a, T: Default + Deserialize<'a>>(raw: Option<&'a RawValue>, draft: &mut Draft<'_>) -> T {
-    let Some(raw) = raw else { return T::default() };
-    serde_json::from_str(raw.get()).unwrap_or_else(|_| {
-        draft.flags.push(if raw.get().starts_with('"') { "bad_json" } else { "unexpected_data" });
+pub(crate) fn data<'a, T: Default + Deserialize<'a>>(json: Option<&'a str>, draft: &mut Draft<'_>) -> T {
+    let Some(json) = json else { return T::default() };
+    serde_json::from_str(json).unwrap_or_else(|_| {
+        draft.flags.push(if json.starts_with('"') { "bad_json" } else { "unexpected_data" });
         T::default()
     })
 }
@@ -456,8 +476,8 @@ fn unmapped(out: &mut String, record: &Record<'_>, draft: &Draft<'_>) {
         splice(json, &draft.cuts, out);
     };
     for (name, value) in [("service_data", record.service_data), ("event_data", record.event_data)] {
-        if let Some(value) = value.filter(|value| value.get() != "null") {
-            member(name, value.get());
+        if let Some(value) = value {
+            member(name, value);
         }
     }
     if let Some(pid) = &draft.pid {
@@ -465,7 +485,7 @@ fn unmapped(out: &mut String, record: &Record<'_>, draft: &Draft<'_>) {
     }
     for (name, value) in &record.rest {
         let name = quoted(name);
-        member(name.trim_matches('"'), value.get());
+        member(name.trim_matches('"'), value);
     }
     out.push('}');
 }

@@ -193,8 +193,8 @@ impl Reader<'_> {
                     continue;
                 }
             };
-            let mut items = Items::of(answer.text()).map_err(malformed)?;
-            while let Some(item) = items.next().map_err(malformed)? {
+            let mut items = Items::of(answer.text()).map_err(|error| malformed(&error))?;
+            while let Some(item) = items.next().map_err(|error| malformed(&error))? {
                 answered += 1;
                 let rejections = decoder.rejections();
                 match decoder.add(item, &seen) {
@@ -337,7 +337,7 @@ impl Reader<'_> {
 
 const METHOD: &str = "audit.query";
 
-fn malformed(error: serde_json::Error) -> Error {
+fn malformed(error: &serde_json::Error) -> Error {
     Error::new(ErrorKind::Malformed, format!("the answer cannot be read: {error}")).at(METHOD)
 }
 

@@ -1,60 +1,95 @@
 //! One item of `audit.query`, borrowed from the answer.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use serde_json::Result;
 
+use crate::walk::Walk;
 use crate::wire::Scalar;
+
+/// Places for what is remembered by session; sessions may share one.
+pub(crate) const PLACES: usize = 64;
 
 /// The members every audit record has, and whatever a newer release adds.
 #[derive(Debug, Default)]
 pub(crate) struct Record<'a> {
     pub(crate) audit_id: Scalar<'a>,
-    pub(crate) message_timestamp: Option<&'a RawValue>,
-    pub(crate) timestamp: Option<&'a RawValue>,
+    /// JSON, as the others without a type of their own.
+    pub(crate) message_timestamp: Option<&'a str>,
+    pub(crate) timestamp: Option<&'a str>,
     pub(crate) address: Scalar<'a>,
     pub(crate) username: Scalar<'a>,
     pub(crate) session: Scalar<'a>,
     pub(crate) service: Scalar<'a>,
-    pub(crate) service_data: Option<&'a RawValue>,
+    pub(crate) service_data: Option<&'a str>,
     pub(crate) event: Scalar<'a>,
-    pub(crate) event_data: Option<&'a RawValue>,
-    pub(crate) success: Option<&'a RawValue>,
-    pub(crate) rest: Vec<(Cow<'a, str>, &'a RawValue)>,
+    pub(crate) event_data: Option<&'a str>,
+    pub(crate) success: Option<&'a str>,
+    pub(crate) rest: Vec<(Cow<'a, str>, &'a str)>,
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Record<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Record<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an audit record")
-            }
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut record = Record::default();
-                while let Some(name) = map.next_key::<Scalar<'de>>()? {
-                    match name.as_str() {
-                        "audit_id" => record.audit_id = map.next_value()?,
-                        "message_timestamp" => record.message_timestamp = map.next_value()?,
-                        "timestamp" => record.timestamp = map.next_value()?,
-                        "address" => record.address = map.next_value()?,
-                        "username" => record.username = map.next_value()?,
-                        "session" => record.session = map.next_value()?,
-                        "service" => record.service = map.next_value()?,
-                        "service_data" => record.service_data = map.next_value()?,
-                        "event" => record.event = map.next_value()?,
-                        "event_data" => record.event_data = map.next_value()?,
-                        "success" => record.success = map.next_value()?,
-                        _ => record.rest.push((name.some().unwrap_or_default(), map.next_value()?)),
-                    }
+/// Service data of sessions that were met: the records of one mostly repeat them byte for byte, and what was read once need
+/// not be read again.
+#[derive(Debug)]
+pub(crate) struct Met<'a>([&'a str; PLACES]);
+
+impl Default for Met<'_> {
+    fn default() -> Self {
+        Self([""; PLACES])
+    }
+}
+
+impl<'a> Record<'a> {
+    /// Reads a record where one stands.
+    pub(crate) fn read(walk: &mut Walk<'a>, met: &mut Met<'a>) -> Result<Self> {
+        let mut record = Self::default();
+        walk.expect(b'{')?;
+        if walk.passes(b'}') {
+            return Ok(record);
+        }
+        loop {
+            let name = walk.name()?;
+            match &*name {
+                "audit_id" => record.audit_id = scalar(walk)?,
+                "message_timestamp" => record.message_timestamp = given(walk)?,
+                "timestamp" => record.timestamp = given(walk)?,
+                "address" => record.address = scalar(walk)?,
+                "username" => record.username = scalar(walk)?,
+                "session" => record.session = scalar(walk)?,
+                "service" => record.service = scalar(walk)?,
+                "service_data" => {
+                    let known = &mut met.0[record.place()];
+                    let data = walk.again(known).map_or_else(|| walk.json(), Ok)?;
+                    *known = data;
+                    record.service_data = Some(data).filter(|data| *data != "null");
                 }
-                Ok(record)
+                "event" => record.event = scalar(walk)?,
+                "event_data" => record.event_data = given(walk)?,
+                "success" => record.success = given(walk)?,
+                _ => record.rest.push((name, walk.json()?)),
+            }
+            if !walk.passes(b',') {
+                walk.expect(b'}')?;
+                return Ok(record);
             }
         }
-        deserializer.deserialize_map(Members)
+    }
+
+    /// Where things of this record's session are remembered.
+    pub(crate) fn place(&self) -> usize {
+        let end = self.session.as_str().bytes().rev().take(4);
+        end.fold(0, |sum, byte| sum * 31 + usize::from(byte)) % PLACES
+    }
+}
+
+/// The bytes of a value that is not null.
+fn given<'a>(walk: &mut Walk<'a>) -> Result<Option<&'a str>> {
+    Ok(Some(walk.json()?).filter(|json| *json != "null"))
+}
+
+fn scalar<'a>(walk: &mut Walk<'a>) -> Result<Scalar<'a>> {
+    match walk.plain_text() {
+        Some(text) => Ok(text.into()),
+        None => walk.value(),
     }
 }

@@ -24,6 +24,12 @@ impl<'a> Scalar<'a> {
     }
 }
 
+impl<'a> From<&'a str> for Scalar<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Some(text.into()))
+    }
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Any;
@@ -68,7 +74,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
 
 /// A truth as JSON text: `true`, `false`, `1`, `0`; anything else is unknown.
 pub(crate) fn truth(raw: Option<&RawValue>) -> Option<bool> {
-    match raw?.get() {
+    truth_in(raw?.get())
+}
+
+/// The same of a JSON text.
+pub(crate) fn truth_in(json: &str) -> Option<bool> {
+    match json {
         "true" | "1" => Some(true),
         "false" | "0" => Some(false),
         _ => None,
@@ -76,8 +87,8 @@ pub(crate) fn truth(raw: Option<&RawValue>) -> Option<bool> {
 }
 
 /// A whole number as JSON text; a fraction is cut off.
-pub(crate) fn number(raw: Option<&RawValue>) -> Option<i64> {
-    let text = raw?.get().trim_matches('"');
+pub(crate) fn number(json: &str) -> Option<i64> {
+    let text = json.trim_matches('"');
     text.parse().ok().or_else(|| {
         let fraction = text.parse::<f64>().ok().filter(|number| number.is_finite())?;
         Some(fraction.floor() as i64)
@@ -96,12 +107,16 @@ pub(crate) struct Instant<'a> {
 
 /// Reads `{"$date": ms}` and its relatives.
 pub(crate) fn instant<'a>(raw: Option<&'a RawValue>) -> Option<Instant<'a>> {
-    let text = raw?.get();
+    instant_in(raw?.get())
+}
+
+/// The same of a JSON text.
+pub(crate) fn instant_in(text: &str) -> Option<Instant<'_>> {
     if let Some(millis) = plain_date(text) {
         let time = millis.parse().ok().and_then(Time::from_millis);
         return Some(Instant { text: millis, time, whole_second: millis.ends_with("000"), odd_form: false });
     }
-    let found = |text: &'a str, time: Option<Time>| {
+    let found = |text, time: Option<Time>| {
         let whole_second = time.is_some_and(|time| time.micros() % 1_000_000 == 0);
         Some(Instant { text, time, whole_second, odd_form: true })
     };
@@ -115,8 +130,8 @@ pub(crate) fn instant<'a>(raw: Option<&'a RawValue>) -> Option<Instant<'a>> {
         #[serde(borrow, rename = "$numberLong")]
         number: &'a RawValue,
     }
-    let inner = serde_json::from_str::<Wrapped<'a>>(text).map_or(text, |wrapped| wrapped.date.get());
-    let inner = serde_json::from_str::<Long<'a>>(inner).map_or(inner, |long| long.number.get());
+    let inner = serde_json::from_str::<Wrapped<'_>>(text).map_or(text, |wrapped| wrapped.date.get());
+    let inner = serde_json::from_str::<Long<'_>>(inner).map_or(inner, |long| long.number.get());
     let inner = inner.trim_matches('"');
     match inner {
         "null" | "" | "-" => None,

@@ -33,6 +33,8 @@ struct Progress {
     created: Option<Time>,
     /// Time in µs and key of the events delivered near it.
     seen: Vec<(i64, i64)>,
+    /// Pages read: a page of nothing but unreadable records is progress, too.
+    pages: u64,
 }
 
 impl Progress {
@@ -46,6 +48,7 @@ impl Progress {
     }
 
     fn advance(&mut self, delivered: impl Iterator<Item = Position>) {
+        self.pages += 1;
         self.seen.extend(delivered.map(|at| (at.created.micros(), at.key)));
         let Some(newest) = self.seen.iter().map(|(created, _)| *created).max() else { return };
         self.created = Some(Time::from_micros(newest));

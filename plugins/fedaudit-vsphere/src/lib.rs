@@ -197,12 +197,9 @@ impl VSphere {
         }
         let about = &session.content.about;
         let mut notes = Vec::new();
-        let build = about.build.as_ref().map_or_else(String::new, |build| format!(" build {build}"));
-        notes.push(format!(
-            "{}{build} over {:?}",
-            about.full_name.as_deref().unwrap_or("vSphere"),
-            session.wire.dialect
-        ));
+        let transport = format!("{:?}", session.wire.dialect);
+        let transport = transport.split(' ').next().unwrap_or_default();
+        notes.push(format!("{} over {transport}", about.full_name.as_deref().unwrap_or("vSphere")));
         if about.is_host() {
             notes.push("an ESXi host keeps events in memory only, perhaps for minutes: read its vCenter instead where there is one".into());
         }
