@@ -1,12 +1,11 @@
 //! `events` and `sessions` as SQL tables: a filter becomes a window, pushed predicates and a choice of sources.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{ScanArgs, ScanResult, Session, TableProvider};
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
@@ -84,20 +83,16 @@ impl AuditTable {
         ScanPlan { table: self.table(), parts, local }
     }
 
-    /// A name that nothing is called by is a mistake, not an empty answer.
+    /// A source that is not configured is a mistake, not an empty answer.
     fn known(&self, asked: &Asked) -> Result<()> {
-        let infos = || self.run.asking.iter().map(|asking| asking.source.plugin.info());
-        let sources: BTreeSet<&str> = self.run.asking.iter().map(|asking| asking.source.name.as_str()).collect();
-        let products: BTreeSet<&str> = infos().map(|info| info.product.as_str()).collect();
-        let mut streams: BTreeSet<&str> =
-            infos().flat_map(|info| &info.streams).map(|stream| stream.name.as_str()).collect();
-        streams.extend((self.kind == StreamKind::Sessions).then_some("derived"));
-        for (column, known) in [("source", sources), ("product", products), ("stream", streams)] {
-            if let Some(name) = asked.named(column).into_iter().find(|name| !known.contains(name)) {
-                return Err(unknown(column, name, &known));
-            }
+        let known: Vec<&str> = self.run.asking.iter().map(|asking| asking.source.name.as_str()).collect();
+        match asked.named("source").into_iter().find(|name| !known.contains(name)) {
+            None => Ok(()),
+            Some(name) => Err(external(
+                Error::new(ErrorKind::Config, format!("no source is named '{name}'"))
+                    .hint(format!("configured: {}", known.join(", "))),
+            )),
         }
-        Ok(())
     }
 
     fn session_parts(&self, index: usize, info: &SourceInfo, asked: &Asked, window: Window) -> Vec<Part> {
@@ -178,15 +173,6 @@ impl AuditTable {
             notes: Vec::new(),
         }
     }
-}
-
-/// The error for a name that nothing is called by.
-fn unknown(column: &str, name: &str, known: &BTreeSet<&str>) -> DataFusionError {
-    let known: Vec<&str> = known.iter().copied().collect();
-    external(
-        Error::new(ErrorKind::Config, format!("no {column} is named '{name}'"))
-            .hint(format!("known: {}", known.join(", "))),
-    )
 }
 
 fn of_sessions(stream: &StreamInfo) -> bool {

@@ -22,6 +22,9 @@ fn lines(receipt: &Receipt) -> Vec<String> {
         receipt.rows,
         receipt.elapsed_ms as f64 / 1000.0
     )];
+    if receipt.streams.is_empty() && !receipt.not_asked.is_empty() {
+        lines.push("  nothing was asked: the conditions exclude every stream of every source".to_owned());
+    }
     for stream in &receipt.streams {
         if !stream.status.is_whole() {
             lines.push(format!("  {}/{}: {}{}", stream.source, stream.stream, stream.status.as_str(), cause(stream)));

@@ -300,7 +300,12 @@ fn bad_input_names_the_place_and_gives_a_hint() {
         ("SELECT * FROM events", "no time bound", &[], &["no lower bound in time", "--all-time"]),
         ("SELECT nothing FROM events", "unknown column", &["--from", "-1d"], &["nothing", "fedaudit schema"]),
         ("SELECT * FROM nowhere", "unknown table", &["--from", "-1d"], &["nowhere"]),
-        ("SELECT * FROM events WHERE source = 'nas-9'", "unknown source", &["--from", "-1d"], &["nas-9", "known: lms"]),
+        (
+            "SELECT * FROM events WHERE source = 'nas-9'",
+            "unknown source",
+            &["--from", "-1d"],
+            &["nas-9", "configured: nas-1"],
+        ),
         ("SELEKT 1", "no SQL", &["--from", "-1d"], &["SELEKT"]),
         ("DROP TABLE events", "no question", &["--from", "-1d"], &["DDL"]),
         ("SELECT 1", "bad time", &["--from", "tomorrow"], &["--from", "tomorrow"]),
