@@ -1,6 +1,7 @@
 """Reads every event and every live session of a vCenter with VMware's own client and prints them as JSON.
 
-usage: pyvmomi_events.py HOST PORT USER < password
+usage: pyvmomi_events.py HOST PORT USER
+The first line of the input is the password; the session lasts until the input ends.
 """
 
 import json
@@ -78,7 +79,9 @@ def main():
             events.extend(event(record) for record in page)
         collector.DestroyCollector()
         sessions = [session(record) for record in content.sessionManager.sessionList]
-        print(json.dumps({"events": events, "sessions": sessions}))
+        print(json.dumps({"events": events, "sessions": sessions}), flush=True)
+        # Stays logged in until the other side has looked at the sessions, too.
+        sys.stdin.read()
     finally:
         Disconnect(service)
 

@@ -66,8 +66,20 @@ fn missing() -> Option<&'static str> {
     (!import.is_ok_and(|status| status.success())).then_some("no Python with pyvmomi")
 }
 
-/// What VMware's own client reads.
-fn peer(simulator: &Simulator) -> Value {
+/// VMware's own client: what it read, and its session, which lasts as long as this.
+struct Peer {
+    client: Child,
+    read: Value,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        drop(self.client.stdin.take());
+        let _ = self.client.wait();
+    }
+}
+
+fn peer(simulator: &Simulator) -> Peer {
     let address = simulator.url.strip_prefix("https://").unwrap();
     let (host, port) = address.rsplit_once(':').unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pyvmomi_events.py");
@@ -78,10 +90,10 @@ fn peer(simulator: &Simulator) -> Value {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    writeln!(client.stdin.take().unwrap(), "{PASSWORD}").unwrap();
-    let output = client.wait_with_output().unwrap();
-    assert!(output.status.success());
-    serde_json::from_slice(&output.stdout).unwrap()
+    writeln!(client.stdin.as_mut().unwrap(), "{PASSWORD}").unwrap();
+    let mut line = String::new();
+    BufReader::new(client.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    Peer { read: serde_json::from_str(&line).unwrap(), client }
 }
 
 /// The client rounds nanoseconds to microseconds where we cut them.
@@ -105,7 +117,8 @@ async fn vmwares_simulator_read_by_two_clients() {
         return;
     }
     let simulator = start(&program().unwrap());
-    let theirs = peer(&simulator);
+    let peer = peer(&simulator);
+    let theirs = &peer.read;
     let folder = tempfile::tempdir().unwrap();
     let password = folder.path().join("password");
     std::fs::write(&password, PASSWORD).unwrap();
@@ -177,12 +190,22 @@ async fn vmwares_simulator_read_by_two_clients() {
     let sessions = read_source(&*source, &cx, PageRequest::first("sessions", Window::ALL)).await;
     let theirs = theirs["sessions"].as_array().unwrap();
     assert!(!theirs.is_empty());
-    // They have left since; the one session now is ours, in the same form.
+    // They are still there, and so are we.
     let batch = &sessions.rows[0];
-    assert_eq!(batch.num_rows(), 1);
-    assert_eq!(cell(batch, "quality_flags", 0).as_deref(), Some("own_reader"));
-    same_text(cell(batch, "user_original", 0).as_deref(), &theirs[theirs.len() - 1]["userName"]);
-    same_text(cell(batch, "client_original", 0).as_deref(), &theirs[theirs.len() - 1]["ipAddress"]);
-    assert!(cell(batch, "start_time", 0).is_some());
+    assert_eq!(batch.num_rows(), theirs.len() + 1);
+    let row_of =
+        |key: &Value| (0..batch.num_rows()).find(|row| cell(batch, "session_id", *row).as_deref() == key.as_str());
+    for session in theirs {
+        let row = row_of(&session["key"]).unwrap_or_else(|| panic!("{session}"));
+        same_text(cell(batch, "user_original", row).as_deref(), &session["userName"]);
+        same_text(cell(batch, "client_original", row).as_deref(), &session["ipAddress"]);
+        same_text(cell(batch, "user_agent", row).as_deref(), &session["userAgent"]);
+        same_time(cell(batch, "start_time", row), &session["loginTime"]);
+        let raw: Value = serde_json::from_str(&cell(batch, "raw", row).unwrap()).unwrap();
+        assert_eq!(raw["fullName"], session["fullName"]);
+        assert_eq!(cell(batch, "state", row).as_deref(), Some("active"));
+    }
+    let own = |row: &usize| cell(batch, "quality_flags", *row).as_deref() == Some("own_reader");
+    assert_eq!((0..batch.num_rows()).filter(own).count(), 1);
     source.close(&cx).await.unwrap();
 }
