@@ -89,7 +89,7 @@ fn no_path_of_one_machine() {
         for (number, line) in text.lines().enumerate() {
             let hit = words.iter().any(|word| {
                 line.match_indices(word.as_str()).any(|(at, _)| {
-                    // Part of a longer path or address is something else: `/mnt/tank/home/ana`, `api/work/`.
+                    // Part of a longer path or address is something else: `/mnt/tank/home/ana`.
                     at == 0 || matches!(line.as_bytes()[at - 1], b' ' | b'"' | b'\'' | b'=' | b'`' | b'(')
                 })
             });
