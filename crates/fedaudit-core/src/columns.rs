@@ -73,6 +73,8 @@ pub struct Column {
     pub nullable: bool,
     /// Who fills it.
     pub filled: Filled,
+    /// The closed vocabulary of its values; empty where there is none.
+    pub words: fn() -> Vec<&'static str>,
     /// What it means.
     pub meaning: &'static str,
     /// Where the value stands in an OCSF event.

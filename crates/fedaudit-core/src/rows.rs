@@ -43,6 +43,15 @@ macro_rules! kind {
     };
 }
 
+macro_rules! vocabulary {
+    (word($word:ident)) => {
+        || $word::ALL.iter().map(|word| word.as_str()).collect()
+    };
+    ($kind:ident) => {
+        Vec::new
+    };
+}
+
 macro_rules! filled {
     (row) => {
         Filled::Row
@@ -115,6 +124,7 @@ macro_rules! table {
                 kind: kind!($kind),
                 nullable: matches!(stringify!($null).as_bytes(), b"optional"),
                 filled: filled!($who),
+                words: vocabulary!($kind $(($word))?),
                 meaning: $meaning,
                 ocsf: $ocsf,
             }),*],

@@ -66,13 +66,13 @@ impl Time {
     /// Earlier by a span.
     #[must_use]
     pub fn minus(self, span: Duration) -> Self {
-        Self(self.0.saturating_sub(span.as_micros() as i64))
+        Self(self.0.saturating_sub(saturated(span)))
     }
 
     /// Later by a span.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(span.as_micros() as i64))
+        Self(self.0.saturating_add(saturated(span)))
     }
 
     /// Reads RFC 3339 and its relatives: any offset form, a comma as decimal point, a space for the `T`, no zone, a date
@@ -161,6 +161,11 @@ fn offset_seconds(text: &[u8]) -> Option<Option<i64>> {
         _ => return None,
     };
     (hours <= 23 && minutes <= 59).then(|| Some(sign * i64::from(hours * 3600 + minutes * 60)))
+}
+
+/// A span in microseconds.
+fn saturated(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
 impl fmt::Display for Time {

@@ -7,6 +7,7 @@ use datafusion::arrow::error::ArrowError;
 use fedaudit_core::{BlindSpot, Predicate, StreamInfo, StreamKind};
 
 use crate::run::Source;
+use crate::sight::refused_logins;
 
 /// `sources`: one row per configured source.
 pub(crate) fn sources(sources: &[Source]) -> Result<RecordBatch, ArrowError> {
@@ -58,15 +59,13 @@ pub(crate) fn streams(sources: &[Source]) -> Result<RecordBatch, ArrowError> {
 
 /// `blind_spots`: what each stream can never show, as a condition on the rows that will be missing.
 pub(crate) fn blind_spots(sources: &[Source]) -> Result<RecordBatch, ArrowError> {
-    let rows: Vec<(&Source, &StreamInfo, &BlindSpot)> = sources
+    let rows: Vec<(&Source, &StreamInfo, &str, BlindSpot)> = sources
         .iter()
-        .flat_map(|source| {
-            source
-                .plugin
-                .info()
-                .streams
-                .iter()
-                .flat_map(move |stream| stream.blind_spots.iter().map(move |spot| (source, stream, spot)))
+        .flat_map(|source| source.plugin.info().streams.iter().map(move |stream| (source, stream)))
+        .flat_map(|(source, stream)| {
+            let own = stream.blind_spots.iter().cloned().map(|spot| (table(stream.kind), spot));
+            let rebuilt = stream.pairing.iter().map(|_| ("sessions", refused_logins()));
+            own.chain(rebuilt).map(move |(table, spot)| (source, stream, table, spot))
         })
         .collect();
     let condition = |spot: &BlindSpot| {
@@ -76,9 +75,9 @@ pub(crate) fn blind_spots(sources: &[Source]) -> Result<RecordBatch, ArrowError>
     RecordBatch::try_from_iter_with_nullable([
         ("source", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.0.name))) as ArrayRef, false),
         ("stream", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.1.name))), false),
-        ("table_name", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| table(row.1.kind)))), false),
-        ("condition", Arc::new(rows.iter().map(|row| condition(row.2)).collect::<StringArray>()), true),
-        ("reason", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.2.reason))), false),
+        ("table_name", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.2))), false),
+        ("condition", Arc::new(rows.iter().map(|row| condition(&row.3)).collect::<StringArray>()), true),
+        ("reason", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.3.reason))), false),
     ])
 }
 

@@ -252,6 +252,9 @@ fn from_datafusion(error: &DataFusionError) -> Error {
         DataFusionError::ResourcesExhausted(_) | DataFusionError::IoError(_) | DataFusionError::Internal(_) => {
             Error::new(ErrorKind::Internal, text).at("SQL")
         }
+        DataFusionError::ArrowError(..) => Error::new(ErrorKind::Config, text).at("SQL").hint(
+            "a value does not fit: times are written '2026-01-31T12:00:00Z'; try_cast gives NULL instead of an error",
+        ),
         _ => Error::new(ErrorKind::Config, text)
             .at("SQL")
             .hint("'fedaudit schema' lists the tables, 'fedaudit schema events' the columns of one"),

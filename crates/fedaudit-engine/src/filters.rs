@@ -1,14 +1,15 @@
 //! What a SQL filter means to sources: a time window, simple predicates, and a choice of sources. Whatever is not
 //! understood here stays with SQL, which checks every row again in any case.
 
-use std::collections::HashSet;
-
-use datafusion::common::ScalarValue;
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator as SqlOperator};
-use fedaudit_core::{Operator, Predicate, Time, Value, Window};
+use fedaudit_core::{Action, Operator, Predicate, StreamInfo, Time, Value, Window};
+
+use crate::sight::{Admitted, Sight};
 
 /// The parts of a filter.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Asked {
     /// The time the filter leaves.
     pub(crate) window: Window,
@@ -17,18 +18,33 @@ pub(crate) struct Asked {
     /// Conditions that sources cannot be told.
     pub(crate) opaque: Vec<String>,
     choice: Vec<Predicate>,
+    admitted: Admitted,
 }
 
 impl Asked {
     /// Takes a conjunction apart. `from_column` bounds the window from below, `to_column` from above.
-    pub(crate) fn of(filters: &[Expr], from_columns: &[&str], to_column: &str) -> Self {
-        let mut asked = Self::default();
-        for filter in filters {
-            for conjunct in datafusion::logical_expr::utils::split_conjunction(filter) {
-                asked.add(conjunct, from_columns, to_column);
-            }
+    pub(crate) fn of(filters: &[Expr], from_columns: &[&str], to_column: &str) -> Result<Self> {
+        let conjuncts: Vec<&Expr> = filters.iter().flat_map(split_conjunction).collect();
+        let mut asked = Self {
+            window: Window::ALL,
+            predicates: Vec::new(),
+            opaque: Vec::new(),
+            choice: Vec::new(),
+            admitted: Admitted::of(&conjuncts)?,
+        };
+        for conjunct in conjuncts {
+            asked.add(conjunct, from_columns, to_column);
         }
-        asked
+        Ok(asked)
+    }
+
+    /// What a stream can see of rows that match the filter. Rebuilt sessions are about what opened them.
+    pub(crate) fn sight(&self, stream: &StreamInfo, opened_by: Option<&[Action]>) -> Sight {
+        let spots = stream.blind_spots.iter().map(|spot| spot.predicates.as_slice());
+        match opened_by {
+            None => self.admitted.sight(spots, &self.predicates),
+            Some(opens) => self.admitted.opened_by(opens).sight(spots, &self.predicates),
+        }
     }
 
     fn add(&mut self, expr: &Expr, from_columns: &[&str], to_column: &str) {
@@ -68,21 +84,6 @@ impl Asked {
                 _ => true,
             }
         })
-    }
-
-    /// Whether the filter admits only rows that the spot hides: then the answer of that stream would be empty for a
-    /// reason that has nothing to do with what happened.
-    pub(crate) fn lies_within(&self, spot: &[Predicate]) -> bool {
-        !spot.is_empty()
-            && spot.iter().all(|hidden| {
-                let hidden_values: HashSet<String> = hidden.values.iter().map(Value::to_string).collect();
-                self.predicates.iter().any(|asked| {
-                    asked.column == hidden.column
-                        && asked.operator == Operator::In
-                        && hidden.operator == Operator::In
-                        && asked.values.iter().all(|value| hidden_values.contains(&value.to_string()))
-                })
-            })
     }
 }
 
@@ -214,7 +215,7 @@ mod tests {
     }
 
     fn asked(filter: Expr) -> Asked {
-        Asked::of(&[filter], &["time"], "time")
+        Asked::of(&[filter], &["time"], "time").unwrap()
     }
 
     #[test]
@@ -255,15 +256,5 @@ mod tests {
         let asked = asked(col("source").eq(lit("nas-1")).and(col("product").not_eq(lit("sps"))));
         assert!(asked.admits("source", "nas-1") && !asked.admits("source", "vc-1"));
         assert!(asked.admits("product", "truenas") && !asked.admits("product", "sps"));
-    }
-
-    #[test]
-    fn blind_spots_are_those_that_the_filter_lies_within() {
-        let spot = [Predicate::any_of("action", ["auth.login"]), Predicate::any_of("outcome", ["failure"])];
-        let failed_logins = col("action").eq(lit("auth.login")).and(col("outcome").eq(lit("failure")));
-        assert!(asked(failed_logins).lies_within(&spot));
-        assert!(!asked(col("action").eq(lit("auth.login"))).lies_within(&spot));
-        let wider = col("outcome").eq(lit("failure")).or(col("outcome").eq(lit("success")));
-        assert!(!asked(wider.and(col("action").eq(lit("auth.login")))).lies_within(&spot));
     }
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray};
-use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{Result, ScalarValue, exec_err};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 use datafusion::prelude::SessionContext;
 use fedaudit_core::address::{Cidr, ip_key, parse_ip};
 
@@ -45,21 +47,25 @@ impl ScalarUDFImpl for IpIn {
         Ok(DataType::Boolean)
     }
 
+    /// A constant range is looked at before any source is asked: a mistake in it must not wait for the first row.
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        if let Some(Some(range)) = arguments.scalar_arguments.get(1)
+            && let Some(range) = text(range)
+        {
+            parse_range(range)?;
+        }
+        Ok(Arc::new(Field::new(self.name(), DataType::Boolean, true)))
+    }
+
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [ips, ranges] = arguments.args.as_slice() else { return exec_err!("ip_in takes an address and a range") };
         let ips = texts(ips, arguments.number_rows)?;
-        let parse = |range: &str| {
-            let Some(range) = Cidr::parse(range) else {
-                return exec_err!("ip_in: '{range}' is no range of addresses; write 10.0.0.0/8 or 2001:db8::/32");
-            };
-            Ok(range)
-        };
         let contains = |ip: Option<&str>, range: &Cidr| Some(range.contains(parse_ip(ip?)?));
         let inside: BooleanArray = match ranges {
             ColumnarValue::Scalar(range) => match text(range) {
                 None => BooleanArray::new_null(ips.len()),
                 Some(range) => {
-                    let range = parse(range)?;
+                    let range = parse_range(range)?;
                     ips.as_string::<i32>().iter().map(|ip| contains(ip, &range)).collect()
                 }
             },
@@ -68,12 +74,19 @@ impl ScalarUDFImpl for IpIn {
                 ips.as_string::<i32>()
                     .iter()
                     .zip(ranges.as_string::<i32>().iter())
-                    .map(|(ip, range)| range.map_or(Ok(None), |range| Ok(contains(ip, &parse(range)?))))
+                    .map(|(ip, range)| range.map_or(Ok(None), |range| Ok(contains(ip, &parse_range(range)?))))
                     .collect::<Result<_>>()?
             }
         };
         Ok(ColumnarValue::Array(Arc::new(inside)))
     }
+}
+
+fn parse_range(range: &str) -> Result<Cidr> {
+    let Some(range) = Cidr::parse(range) else {
+        return plan_err!("ip_in: '{range}' is no range of addresses; write 10.0.0.0/8 or 2001:db8::/32");
+    };
+    Ok(range)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -5,6 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fedaudit_core::{EndReason, Error, Observed, Predicate, Rejected, Status, StreamInfo, StreamReceipt, Time, Window};
 
+use crate::sight::Sight;
+
 /// How many rejected records a receipt shows with their bytes; all are counted.
 const REJECTED_SAMPLES: usize = 5;
 
@@ -30,7 +32,7 @@ pub(crate) struct Assignment {
     pub(crate) read: Window,
     pub(crate) pushed: Vec<Predicate>,
     pub(crate) look_back_s: u64,
-    pub(crate) blind: bool,
+    pub(crate) sight: Sight,
     pub(crate) notes: Vec<String>,
 }
 
@@ -39,14 +41,15 @@ impl Ledger {
     pub(crate) fn open(&self, assignment: &Assignment, now: Time) -> EntryId {
         let stream = &assignment.stream;
         let tail = now.minus(stream.lateness);
+        let unread = assignment.sight == Sight::Blind;
         let open_end = assignment.asked.to.is_none_or(|to| to > tail);
         let entry = StreamReceipt {
             table: assignment.table.to_owned(),
             source: assignment.source.clone(),
             stream: stream.name.clone(),
-            status: if assignment.blind { Status::Blind } else { Status::Complete },
+            status: if assignment.sight == Sight::Clear { Status::Complete } else { Status::Blind },
             asked: assignment.asked,
-            covered: (!assignment.blind).then_some(assignment.read),
+            covered: (!unread).then_some(assignment.read),
             pushed: assignment.pushed.clone(),
             rows: 0,
             records: 0,
@@ -54,7 +57,7 @@ impl Ledger {
             rejected: 0,
             rejected_samples: Vec::new(),
             pages: 0,
-            end: assignment.blind.then_some(EndReason::NothingAsked),
+            end: unread.then_some(EndReason::NothingAsked),
             provisional_after: (open_end && !stream.lateness.is_zero()).then_some(tail),
             retention_floor: stream.history.map(|history| now.minus(history)),
             look_back_s: assignment.look_back_s,

@@ -12,6 +12,7 @@ mod run;
 mod scan;
 mod session_scan;
 pub mod sessions;
+mod sight;
 mod table;
 
 pub use datafusion::arrow;

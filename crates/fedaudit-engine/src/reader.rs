@@ -15,6 +15,7 @@ use fedaudit_core::{Cursor, Direction, Error, ErrorKind, Next, PageRequest, Resu
 
 use crate::ledger::{Assignment, EntryId};
 use crate::run::Run;
+use crate::sight::Sight;
 
 /// Records may come twice where two pages meet, never further apart: a plugin that starts over inside a stream skips by
 /// its own cursor. So the keys of this many pages are enough, and memory does not grow with the data.
@@ -71,7 +72,7 @@ impl Reader {
             request,
             entry,
             seen: VecDeque::new(),
-            done: assignment.blind,
+            done: assignment.sight == Sight::Blind,
             frontier: None,
         }
     }

@@ -31,6 +31,7 @@ use crate::newest_first::threshold;
 use crate::reader::{Keep, Provenance, Reader};
 use crate::run::Run;
 use crate::session_scan;
+use crate::sight::Sight;
 
 /// What one partition reads.
 #[derive(Clone, Debug)]
@@ -213,7 +214,7 @@ impl DisplayAs for AuditScan {
             for assignment in assignments {
                 let Assignment { source, stream, read, pushed, .. } = assignment;
                 write!(f, "\n      {source}/{}: ", stream.name)?;
-                if assignment.blind {
+                if assignment.sight == Sight::Blind {
                     f.write_str("not read, it can never show what is asked")?;
                     continue;
                 }

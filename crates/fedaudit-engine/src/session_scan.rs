@@ -18,6 +18,7 @@ use crate::ledger::Assignment;
 use crate::reader::{Keep, Provenance, Reader, internal, overlaps};
 use crate::run::Run;
 use crate::sessions::{LiveList, Rebuilt, SessionEvent, rebuild};
+use crate::sight::Sight;
 
 /// What rows of events are kept of, for the sessions made from them.
 const KEPT: &[&str] = &[
@@ -124,7 +125,7 @@ async fn read_list(run: &Arc<Run>, asking: usize, assignment: &Assignment) -> Re
                 list.pages.push(page);
             }
             Ok(None) => {
-                list.complete = true;
+                list.complete = assignment.sight != Sight::Blind;
                 return Ok(list);
             }
             Err(_in_the_ledger) => return Ok(list),

@@ -1,11 +1,13 @@
 //! `events` and `sessions` as SQL tables: a filter becomes a window, pushed predicates and a choice of sources.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{ScanArgs, ScanResult, Session, TableProvider};
 use datafusion::common::Result;
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
@@ -18,6 +20,7 @@ use crate::ledger::Assignment;
 use crate::reader::Keep;
 use crate::run::Run;
 use crate::scan::{AuditScan, Part, ScanPlan, Work, external};
+use crate::sight::{Impossible, impossible, refused_logins};
 
 /// One of the two tables within one question.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ impl AuditTable {
 
     /// What the filters mean. A session overlaps a window when it began before its end and ended after its start, so a
     /// lower bound on either time bounds the window from below, and only a bound on the start does so from above.
-    fn asked(&self, filters: &[Expr]) -> Asked {
+    fn asked(&self, filters: &[Expr]) -> Result<Asked> {
         match self.kind {
             StreamKind::Events => Asked::of(filters, &["time"], "time"),
             StreamKind::Sessions => Asked::of(filters, &["start_time", "end_time"], "start_time"),
@@ -70,7 +73,7 @@ impl AuditTable {
                         }
                     }
                 }
-                StreamKind::Sessions if admitted && !window.is_empty() => {
+                StreamKind::Sessions if admitted => {
                     parts.extend(self.session_parts(index, info, asked, window));
                 }
                 StreamKind::Sessions => {
@@ -97,6 +100,7 @@ impl AuditTable {
 
     fn session_parts(&self, index: usize, info: &SourceInfo, asked: &Asked, window: Window) -> Vec<Part> {
         let name = &self.run.asking[index].source.name;
+        let span = span(window);
         let (lists, feeds): (Vec<&StreamInfo>, Vec<&StreamInfo>) = info
             .streams
             .iter()
@@ -105,20 +109,26 @@ impl AuditTable {
         if feeds.is_empty() {
             // The product keeps its sessions itself: rows stand for themselves, so conditions on them can go along.
             let part = |stream: &&StreamInfo| {
-                let assignment = self.assignment(name, stream, window, window, pushed(stream, asked), asked);
+                let assignment = self.assignment(name, stream, window, span, pushed(stream, asked), asked);
                 Part { asking: index, work: Work::Stream(Box::new(assignment), Keep::Overlapping) }
             };
             return lists.iter().map(part).collect();
         }
+        // What is not recorded of logins is missing from the sessions made of them, too.
+        let told = |stream: &&StreamInfo| {
+            let mut stream = (*stream).clone();
+            stream.blind_spots.push(refused_logins());
+            stream
+        };
         // A session of the window may have begun before it, and its end may lie after it.
         let look_back = self.run.options.look_back;
         let read = Window {
-            from: window.from.map(|from| from.minus(look_back)),
-            to: window.to.map(|to| to.plus(look_back)).filter(|to| *to < self.run.clock.now()),
+            from: span.from.map(|from| from.minus(look_back)),
+            to: span.to.map(|to| to.plus(look_back)).filter(|to| *to < self.run.clock.now()),
         };
         // A condition on a session says nothing about each of its events: a logout may lack the address of its login. Only
         // what is no sign of a session at all is left out.
-        let feed = |stream: &&StreamInfo| {
+        let feed = |stream: StreamInfo| {
             let signs = stream.pairing.as_ref().map_or_else(Vec::new, |pairing| {
                 pairing
                     .opens
@@ -130,7 +140,8 @@ impl AuditTable {
             });
             let signs = Predicate::any_of("action", signs);
             let pushed = if stream.can_push(&signs) { vec![signs] } else { Vec::new() };
-            let mut assignment = self.assignment(name, stream, window, read, pushed, asked);
+            let mut assignment = self.assignment(name, &stream, window, read, pushed, asked);
+            assignment.sight = asked.sight(&stream, stream.pairing.as_ref().map(|pairing| pairing.opens.as_slice()));
             assignment.look_back_s = look_back.as_secs();
             assignment.notes.push(format!(
                 "sessions are rebuilt from events of {} h before to {} h after the window; one that began or ended \
@@ -144,9 +155,10 @@ impl AuditTable {
             window,
             lists: lists
                 .iter()
-                .map(|stream| self.assignment(name, stream, window, window, Vec::new(), asked))
+                .map(told)
+                .map(|stream| self.assignment(name, &stream, window, span, Vec::new(), asked))
                 .collect(),
-            events: feeds.iter().map(feed).collect(),
+            events: feeds.iter().map(told).map(feed).collect(),
         };
         vec![Part { asking: index, work }]
     }
@@ -163,8 +175,7 @@ impl AuditTable {
         Assignment {
             table: self.table().name,
             source: source.to_owned(),
-            blind: self.kind == stream.kind
-                && stream.blind_spots.iter().any(|spot| asked.lies_within(&spot.predicates)),
+            sight: asked.sight(stream, None),
             stream: stream.clone(),
             asked: asked_window,
             read,
@@ -172,6 +183,29 @@ impl AuditTable {
             look_back_s: stream.look_back.as_secs(),
             notes: Vec::new(),
         }
+    }
+}
+
+/// What has to be read for sessions of a window. One that began before a first instant and ended after a later one leaves
+/// a window whose end lies before its start: such sessions were open all the time in between.
+fn span(window: Window) -> Window {
+    match window {
+        Window { from: Some(from), to: Some(to) } if to <= from => {
+            Window { from: Some(to), to: Some(from.plus(Duration::from_micros(1))) }
+        }
+        window => window,
+    }
+}
+
+/// A word that is in no vocabulary is a mistake, not an empty answer.
+fn possible(filters: &[Expr], table: &Table) -> Result<()> {
+    let conjuncts: Vec<&Expr> = filters.iter().flat_map(split_conjunction).collect();
+    match impossible(&conjuncts, table)? {
+        None => Ok(()),
+        Some(Impossible { condition, column, words }) => Err(external(
+            Error::new(ErrorKind::Config, format!("no row can ever satisfy {condition}"))
+                .hint(format!("the words of {column}: {}", words.join(", "))),
+        )),
     }
 }
 
@@ -206,7 +240,7 @@ impl TableProvider for AuditTable {
 
     async fn scan_with_args<'a>(&self, _session: &dyn Session, args: ScanArgs<'a>) -> Result<ScanResult> {
         let filters = args.filters().unwrap_or_default();
-        let asked = self.asked(filters);
+        let asked = self.asked(filters)?;
         let window = asked.window.intersect(&self.run.window);
         if window.from.is_none() && !self.run.all_time {
             return Err(external(
@@ -215,6 +249,7 @@ impl TableProvider for AuditTable {
             ));
         }
         self.known(&asked)?;
+        possible(filters, self.table())?;
         let local = asked.predicates.iter().map(Predicate::to_string).chain(asked.opaque.iter().cloned()).collect();
         let plan = self.plan(&asked, window, local);
         let projection = args.projection().map(<[usize]>::to_vec);

@@ -21,7 +21,12 @@ pub(crate) fn instant(text: &str, now: Time) -> Result<Time> {
         return Ok(now);
     }
     if let Some(age) = text.strip_prefix('-') {
-        return Ok(now.minus(span(age)?));
+        let then = now.minus(span(age)?);
+        return if then.is_storable() {
+            Ok(then)
+        } else {
+            Err(Error::new(ErrorKind::Config, format!("'{text}' is longer ago than times reach")).hint("write -30d"))
+        };
     }
     Time::parse(text).map(|parsed| parsed.time).ok_or_else(|| {
         Error::new(ErrorKind::Config, format!("'{text}' is no time"))
@@ -59,7 +64,7 @@ mod tests {
         assert_eq!(text("-90s").as_deref(), Some("2026-01-31T11:58:30Z"));
         assert_eq!(text("2026-01-01").as_deref(), Some("2026-01-01T00:00:00Z"));
         assert_eq!(text("2026-01-01T01:00:00+01:00").as_deref(), Some("2026-01-01T00:00:00Z"));
-        for wrong in ["", "-", "-3x", "-d", "yesterday", "-99999999999999999999d"] {
+        for wrong in ["", "-", "-3x", "-d", "yesterday", "-99999999999999999999d", "-999999999w"] {
             assert_eq!(text(wrong), None, "{wrong}");
         }
     }

@@ -308,6 +308,20 @@ fn bad_input_names_the_place_and_gives_a_hint() {
         ),
         ("SELEKT 1", "no SQL", &["--from", "-1d"], &["SELEKT"]),
         ("DROP TABLE events", "no question", &["--from", "-1d"], &["DDL"]),
+        (
+            "SELECT * FROM events WHERE ip_in(src_ip, '10.0.0.0/33')",
+            "bad range",
+            &["--from", "-1d"],
+            &["10.0.0.0/33", "10.0.0.0/8"],
+        ),
+        ("SELECT * FROM events WHERE outcome = 'failed'", "no such word", &["--from", "-1d"], &["failed", "failure"]),
+        (
+            "SELECT * FROM events WHERE time > timestamp '9999-12-31T00:00:00Z'",
+            "too late a time",
+            &["--from", "-1d"],
+            &["9999-12-31", "2262"],
+        ),
+        ("SELECT 1", "too long ago", &["--from", "-999999999w"], &["--from", "999999999w"]),
         ("SELECT 1", "bad time", &["--from", "tomorrow"], &["--from", "tomorrow"]),
         ("SELECT 1", "reversed", &["--from", "now", "--to", "-1d"], &["--from is not before --to"]),
     ];
@@ -438,4 +452,56 @@ fn a_plan_says_who_is_asked_what() {
         assert!(plan.contains(words), "{plan}");
     }
     assert!(plan.contains("action = 'auth.login'"), "{plan}");
+}
+
+/// A service manager, a closing terminal, Ctrl-C: each ends the question, and every login is given back first.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn every_signal_logs_out_first() {
+    use fedaudit_testkit::{Demo, DemoOptions, Settings};
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64;
+    let options = DemoOptions { latency: std::time::Duration::from_millis(150), ..DemoOptions::default() };
+    let demo = Demo::start(Settings { events: 20_000, ..Settings::new(13, now) }, options).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = demo.write_config(folder.path()).unwrap();
+    let count = |entries: &[fedaudit_testkit::LogEntry], product: &str, words: &str| {
+        entries.iter().filter(|entry| entry.product == product && entry.target.starts_with(words)).count()
+    };
+    for signal in ["-TERM", "-HUP", "-INT"] {
+        let child = Command::new(FEDAUDIT)
+            .args(["query", "--config", config.to_str().unwrap(), "--from", "-30d", "SELECT * FROM events"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // In the middle of it: every product has been logged in to and asked for data.
+        let busy = |entries: &[fedaudit_testkit::LogEntry]| {
+            count(entries, "truenas", "audit.query") > 0 && count(entries, "vsphere", "ReadNextEvents") > 0
+        };
+        for _ in 0..600 {
+            if busy(&demo.log.entries()) {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        let ended = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{signal}: {}", err(&ended));
+        assert!(err(&ended).contains("interrupted"), "{signal}: {}", err(&ended));
+        let entries = demo.log.take();
+        assert!(busy(&entries), "{signal}: {entries:#?}");
+        for (product, login, logout) in
+            [("truenas", "auth.login_ex ", "auth.logout "), ("vsphere", "Login ", "Logout ")]
+        {
+            assert_eq!(count(&entries, product, login), 1, "{signal}: {product}");
+            assert_eq!(count(&entries, product, logout), 1, "{signal}: {product}");
+        }
+        let of_sps = |method: &str| {
+            entries
+                .iter()
+                .filter(|entry| entry.target.starts_with("/api/authentication") && entry.method == method)
+                .count()
+        };
+        assert_eq!(of_sps("GET"), of_sps("DELETE"), "{signal}");
+    }
 }

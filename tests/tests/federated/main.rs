@@ -15,4 +15,5 @@ mod receipt;
 mod seeds;
 mod tidy;
 mod truth;
+mod windows;
 mod world;

@@ -212,6 +212,38 @@ async fn what_a_product_cannot_show_is_blind_and_not_zero() {
         !lab.requests().iter().any(|request| request.product == "canvas"),
         "nothing is asked that cannot be answered"
     );
+    // However it is asked. What the product could not name itself (`unknown`) is still read, but never called empty.
+    for (condition, asked) in [
+        ("lower(outcome) = 'failure'", false),
+        ("outcome LIKE 'fail%' AND user_name IS NOT NULL", false),
+        ("outcome NOT IN ('success', 'unknown')", false),
+        ("NOT (outcome = 'success' OR outcome = 'unknown')", false),
+        ("outcome <> 'success'", true),
+        ("outcome IN ('failure', 'unknown')", true),
+    ] {
+        let taken =
+            ask(&engine, lab.window(), &format!("SELECT count(*) FROM events WHERE {condition}")).await.unwrap();
+        assert_eq!(taken.statuses("lms"), [Status::Blind], "{condition}");
+        assert_eq!(lab.requests().iter().any(|request| request.product == "canvas"), asked, "{condition}");
+    }
+    // Sessions are made of logins that succeeded; only a product that lists refused ones itself can show them.
+    for condition in ["outcome = 'failure'", "outcome <> 'success'"] {
+        let sql = format!("SELECT count(*) FROM sessions WHERE {condition}");
+        let taken = ask(&engine, lab.window(), &sql).await.unwrap();
+        for source in ["nas-1", "vc-1", "lms"] {
+            assert!(taken.statuses(source).iter().all(|status| *status == Status::Blind), "{condition}: {source}");
+        }
+        assert_eq!(taken.statuses("sps-1"), [Status::Complete]);
+        assert!(taken.number() > 0 && !taken.receipt.complete);
+    }
+    // A word that no row can hold is a mistake, not an empty answer.
+    for (table, condition, word) in
+        [("events", "outcome = 'failed'", "failure"), ("sessions", "state IN ('open', 'live')", "active")]
+    {
+        let error = ask(&engine, lab.window(), &format!("SELECT * FROM {table} WHERE {condition}")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.hint_text().unwrap().contains(word), "{error:?}");
+    }
     // A wider question is not blind, and the spot is listed all the same.
     let wider = ask(&engine, lab.window(), "SELECT count(*) FROM events WHERE action = 'auth.login'").await.unwrap();
     assert_eq!(wider.statuses("lms"), [Status::Complete]);
