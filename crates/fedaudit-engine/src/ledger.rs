@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use fedaudit_core::{EndReason, Error, Observed, Predicate, Rejected, Status, StreamInfo, StreamReceipt, Time, Window};
 
@@ -9,6 +10,10 @@ use crate::sight::Sight;
 
 /// How many rejected records a receipt shows with their bytes; all are counted.
 const REJECTED_SAMPLES: usize = 5;
+
+/// Products keep days and clear away in jobs of their own, and their floor moves on while they are read: `--from -30d` of
+/// a product that keeps 30 days is no question about what it has forgotten.
+const RETENTION_SLACK: Duration = Duration::from_mins(1);
 
 /// One stream's entry of a running query.
 #[derive(Clone, Copy, Debug)]
@@ -180,8 +185,8 @@ impl Ledger {
             if !matches!(entry.status, Status::Complete) {
                 continue;
             }
-            let expired =
-                matches!((entry.asked.from, entry.retention_floor), (Some(from), Some(floor)) if from < floor);
+            let expired = matches!((entry.asked.from, entry.retention_floor),
+                (Some(from), Some(floor)) if from < floor.minus(RETENTION_SLACK));
             entry.status = if expired {
                 Status::Expired
             } else if entry.rejected > 0 {
