@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array as _, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::tree_node::TreeNode as _;
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::Expr;
@@ -119,6 +120,9 @@ pub(crate) fn impossible(conjuncts: &[&Expr], table: &Table) -> Result<Option<Im
         let columns = conjunct.column_refs();
         let [name] = columns.iter().map(|column| column.name()).collect::<Vec<_>>()[..] else { continue };
         let Some(column) = table.column(name).filter(|column| !(column.words)().is_empty()) else { continue };
+        if !compares_with_text(conjunct)? {
+            continue;
+        }
         let words = (column.words)();
         let values: StringArray = words.iter().map(|word| Some(*word)).chain(column.nullable.then_some(None)).collect();
         let domain = Domain::new([(column.name, values)])?;
@@ -127,6 +131,10 @@ pub(crate) fn impossible(conjuncts: &[&Expr], table: &Table) -> Result<Option<Im
         }
     }
     Ok(None)
+}
+
+fn compares_with_text(condition: &Expr) -> Result<bool> {
+    condition.exists(|part| Ok(matches!(part, Expr::Literal(value, _) if value.try_as_str().flatten().is_some())))
 }
 
 /// Rows to try a condition on.
@@ -232,7 +240,8 @@ mod tests {
         let typo = col("outcome").eq(lit("failed"));
         let found = impossible(&[&typo], &EVENTS).unwrap().unwrap();
         assert_eq!((found.column, found.words.as_slice()), ("outcome", ["success", "failure", "unknown"].as_slice()));
-        for possible in [col("outcome").not_eq(lit("failed")), col("user_name").eq(lit("failed"))] {
+        let unknown = col("outcome").is_null();
+        for possible in [col("outcome").not_eq(lit("failed")), col("user_name").eq(lit("failed")), unknown] {
             assert!(impossible(&[&possible], &EVENTS).unwrap().is_none(), "{possible}");
         }
     }
