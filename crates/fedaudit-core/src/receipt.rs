@@ -77,8 +77,11 @@ pub struct StreamReceipt {
     pub status: Status,
     /// The window of the question.
     pub asked: Window,
-    /// The window that was read from the product: wider by a look-back, narrower where reading stopped.
-    pub covered: Option<Window>,
+    /// What was read to its end, in order: wider than the question by a look-back, narrower where reading stopped.
+    pub covered: Vec<Window>,
+    /// What of the question's window was not: empty where the status says that all is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Window>,
     /// Conditions the product was given.
     pub pushed: Vec<Predicate>,
     /// Rows handed to SQL, inside the window and without duplicates.

@@ -54,7 +54,8 @@ impl Ledger {
             stream: stream.name.clone(),
             status: if assignment.sight == Sight::Clear { Status::Complete } else { Status::Blind },
             asked: assignment.asked,
-            covered: (!unread).then_some(assignment.read),
+            covered: Vec::new(),
+            missing: Vec::new(),
             pushed: assignment.pushed.clone(),
             rows: 0,
             records: 0,
@@ -141,7 +142,6 @@ impl Ledger {
     pub(crate) fn failed(&self, id: EntryId, error: &Error) {
         self.change(id, |entry| {
             entry.status = Status::of_error(error.kind());
-            entry.covered = None;
             entry.error = Some(receipt_error(error));
         });
     }
@@ -158,44 +158,39 @@ impl Ledger {
         lock(&self.not_asked).difference(&asked).cloned().collect()
     }
 
-    /// Writes down that reading newest first stopped here.
-    pub(crate) fn stopped(&self, id: EntryId, frontier: Option<Time>) {
+    /// Writes down a part of the window that was read to its end.
+    pub(crate) fn covered(&self, id: EntryId, part: Option<Window>) {
+        let Some(part) = part else { return };
         self.change(id, |entry| {
-            entry.end = Some(EndReason::EnoughRows);
-            entry.covered =
-                entry.covered.zip(frontier).map(|(covered, frontier)| Window { from: Some(frontier), ..covered });
+            entry.covered.push(part);
+            merge(&mut entry.covered);
         });
     }
 
     /// The entries with their final status. Streams that were still being read were not needed any further, if the
-    /// answer was taken to its end; what they covered is not known.
+    /// answer was taken to its end.
     pub(crate) fn close(&self, taken_whole: bool) -> Vec<StreamReceipt> {
         let mut entries = self.snapshot();
         for entry in &mut entries {
             if entry.end.is_none() && entry.error.is_none() {
                 entry.end = taken_whole.then_some(EndReason::EnoughRows);
-                entry.covered = None;
                 if !taken_whole {
                     entry.status = Status::Partial;
                 }
             }
-            if let (Some(covered), Some(floor)) = (&mut entry.covered, entry.retention_floor) {
-                covered.from = covered.from.max(Some(floor));
+            if let Some(floor) = entry.retention_floor {
+                let kept = Window { from: Some(floor), to: None };
+                entry.covered = entry.covered.iter().map(|covered| covered.intersect(&kept)).collect();
+                entry.covered.retain(|covered| !covered.is_empty());
             }
-            if !matches!(entry.status, Status::Complete) {
-                continue;
+            entry.status = settled(entry);
+            if !entry.status.is_whole() {
+                // What nobody wanted to read is not missing.
+                let unwanted = Window { from: entry.retention_floor, to: None };
+                let enough = entry.end == Some(EndReason::EnoughRows);
+                entry.missing =
+                    without(entry.asked, if enough { std::slice::from_ref(&unwanted) } else { &entry.covered });
             }
-            let expired = matches!((entry.asked.from, entry.retention_floor),
-                (Some(from), Some(floor)) if from < floor.minus(RETENTION_SLACK));
-            entry.status = if expired {
-                Status::Expired
-            } else if entry.rejected > 0 {
-                Status::Partial
-            } else if entry.rows == 0 && entry.end != Some(EndReason::EnoughRows) {
-                Status::Empty
-            } else {
-                Status::Complete
-            };
         }
         entries.sort_by(|a, b| (&a.source, &a.table, &a.stream).cmp(&(&b.source, &b.table, &b.stream)));
         entries
@@ -206,6 +201,44 @@ impl Ledger {
             change(entry);
         }
     }
+}
+
+/// The final status of an entry that nothing has decided yet.
+fn settled(entry: &StreamReceipt) -> Status {
+    let expired = matches!((entry.asked.from, entry.retention_floor),
+        (Some(from), Some(floor)) if from < floor.minus(RETENTION_SLACK));
+    match entry.status {
+        Status::Complete if expired => Status::Expired,
+        Status::Complete if entry.rejected > 0 => Status::Partial,
+        Status::Complete if entry.rows == 0 && entry.end != Some(EndReason::EnoughRows) => Status::Empty,
+        decided => decided,
+    }
+}
+
+/// Adjoining windows as one.
+fn merge(windows: &mut Vec<Window>) {
+    windows.sort_by_key(|window| window.from);
+    windows.dedup_by(|next, window| {
+        let adjoins = window.to.is_none_or(|to| next.from.is_none_or(|from| from <= to));
+        if adjoins {
+            window.to = window.to.and_then(|to| next.to.map(|next| next.max(to)));
+        }
+        adjoins
+    });
+}
+
+/// What of a window lies in none of the others, which are in order.
+fn without(window: Window, others: &[Window]) -> Vec<Window> {
+    let mut rest = vec![window];
+    for other in others {
+        let Some(last) = rest.pop() else { break };
+        let before = Window { from: last.from, to: other.from };
+        let after = other.to.map(|to| Window { from: Some(to), to: None });
+        rest.extend(other.from.map(|_| last.intersect(&before)));
+        rest.extend(after.map(|after| last.intersect(&after)));
+    }
+    rest.retain(|window| !window.is_empty());
+    rest
 }
 
 /// An error as it stands in a receipt.
@@ -220,4 +253,28 @@ pub(crate) fn receipt_error(error: &Error) -> fedaudit_core::ReceiptError {
 /// A reader that panicked leaves counts that are still true.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(from: i64, to: i64) -> Window {
+        Window::new(Time::from_micros(from), Time::from_micros(to))
+    }
+
+    #[test]
+    fn windows_are_merged_and_subtracted() {
+        let mut covered = vec![window(5, 7), window(1, 3), window(3, 4), window(6, 9)];
+        merge(&mut covered);
+        assert_eq!(covered, [window(1, 4), window(5, 9)]);
+        assert_eq!(without(window(0, 12), &covered), [window(0, 1), window(4, 5), window(9, 12)]);
+        assert_eq!(without(window(2, 3), &covered), []);
+        assert_eq!(without(window(2, 6), &covered), [window(4, 5)]);
+        let open = Window { from: Some(Time::from_micros(6)), to: None };
+        assert_eq!(without(open, &covered), [Window { from: Some(Time::from_micros(9)), to: None }]);
+        assert_eq!(without(window(0, 12), &[Window::ALL]), []);
+        assert_eq!(without(window(0, 12), &[open]), [window(0, 6)]);
+        assert_eq!(without(Window::ALL, &[window(1, 2)]).len(), 2);
+    }
 }

@@ -2,11 +2,14 @@
 //! scans, session reconstruction, and a receipt on every answer. Knows no product.
 
 mod catalog;
+mod chain;
 mod engine;
 mod filters;
 mod functions;
 mod ledger;
 mod newest_first;
+#[cfg(test)]
+mod parallel_tests;
 mod reader;
 mod run;
 mod scan;

@@ -1,7 +1,7 @@
-//! Reads one stream page by page: bounds it exactly, drops repeated records, adds provenance, keeps the ledger. A stream
-//! that cannot be read ends here with an entry in the ledger; it never ends the question.
+//! Reads one stream page by page, parts of its window at once: bounds it exactly, drops repeated records, adds provenance,
+//! keeps the ledger. A stream that cannot be read ends here with an entry in the ledger; it never ends the question.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -11,18 +11,15 @@ use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use datafusion::arrow::record_batch::RecordBatchOptions;
 use fedaudit_core::columns::{Filled, Table};
-use fedaudit_core::{Cursor, Direction, Error, ErrorKind, Next, PageRequest, Result, Time, Window};
+use fedaudit_core::{Direction, EndReason, Error, ErrorKind, Next, Page, PageRequest, Result, Time, Window};
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 
+use crate::chain::{Budget, Chain};
 use crate::ledger::{Assignment, EntryId};
 use crate::run::Run;
 use crate::sight::Sight;
-
-/// Records may come twice where two pages meet, never further apart: a plugin that starts over inside a stream skips by
-/// its own cursor. So the keys of this many pages are enough, and memory does not grow with the data.
-const PAGES_REMEMBERED: usize = 4;
-
-/// From here on the size of a page is the plugin's choice.
-const LARGE_PAGE: usize = 2000;
 
 /// How rows of this table are kept or dropped by the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,18 +30,19 @@ pub(crate) enum Keep {
     Overlapping,
 }
 
-/// Reads one stream.
+/// Reads one stream: one run of pages at first, several at once where the stream allows it and there is much to read.
 pub(crate) struct Reader {
     run: Arc<Run>,
     asking: usize,
     stream: String,
+    /// What is kept of the rows.
     window: Window,
     keep: Keep,
     key: &'static str,
-    request: PageRequest,
     entry: EntryId,
-    seen: VecDeque<HashSet<u128>>,
-    done: bool,
+    waiting: VecDeque<Chain>,
+    in_flight: FuturesUnordered<BoxFuture<'static, (Chain, Result<Page>)>>,
+    budget: Budget,
     frontier: Option<Time>,
 }
 
@@ -61,6 +59,10 @@ impl Reader {
         let mut request = PageRequest::first(&assignment.stream.name, assignment.read);
         request.predicates.clone_from(&assignment.pushed);
         request.direction = direction;
+        // Sessions overlap the edges of any part of a window, and newest first is one page after the other.
+        let alone = keep == Keep::Overlapping || direction == Direction::NewestFirst;
+        let most = if alone { 1 } else { assignment.stream.parallel_windows };
+        let first = (assignment.sight != Sight::Blind).then(|| Chain::new(request, run.clock.now()));
         Self {
             run: Arc::clone(run),
             asking,
@@ -69,17 +71,17 @@ impl Reader {
             window: assignment.asked,
             keep,
             key: if keep == Keep::Inside { "event_key" } else { "session_key" },
-            request,
             entry,
-            seen: VecDeque::new(),
-            done: assignment.sight == Sight::Blind,
+            waiting: first.into_iter().collect(),
+            in_flight: FuturesUnordered::new(),
+            budget: Budget::new(most),
             frontier: None,
         }
     }
 
     /// Keeps the rows of the window that is read instead of the one that was asked.
     pub(crate) fn keeping_look_back(mut self) -> Self {
-        self.window = self.request.window;
+        self.window = self.waiting.front().map_or(self.window, |chain| chain.part);
         self
     }
 
@@ -91,13 +93,8 @@ impl Reader {
 
     /// Begins with small pages, for a question that may be answered by the first rows.
     pub(crate) fn beginning_with(mut self, rows: usize) -> Self {
-        self.request.page_size = Some(rows);
+        self.waiting.iter_mut().for_each(|chain| chain.request.page_size = Some(rows));
         self
-    }
-
-    /// The first rows did not do: larger pages, up to the plugin's own choice.
-    fn enlarge(&mut self) {
-        self.request.page_size = self.request.page_size.map(|rows| rows * 4).filter(|rows| *rows < LARGE_PAGE);
     }
 
     /// No row of a later page is later than this, as far as the source can promise it.
@@ -107,70 +104,87 @@ impl Reader {
 
     /// Ends reading because nobody wants more.
     pub(crate) fn stop(&mut self) {
-        if !self.done {
-            self.run.ledger.stopped(self.entry, self.frontier);
-            self.done = true;
+        if let Some(chain) = self.waiting.pop_front() {
+            self.run.ledger.covered(self.entry, chain.covered());
+            self.run.ledger.ended(self.entry, EndReason::EnoughRows);
         }
     }
 
     /// The next page that has rows, in the page schema; `Ok(None)` after the last. An error is in the ledger already.
     pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        while !self.done {
-            match self.page().await {
-                Ok(rows) if rows.num_rows() > 0 => return Ok(Some(rows)),
-                Ok(_) => {}
+        loop {
+            self.start();
+            let Some((mut chain, page)) = self.in_flight.next().await else { return Ok(None) };
+            match self.received(&mut chain, page) {
+                Ok((rows, following)) => {
+                    self.waiting.extend(following);
+                    if rows.num_rows() > 0 {
+                        return Ok(Some(rows));
+                    }
+                }
                 Err(error) => {
-                    self.done = true;
-                    let asking = &self.run.asking[self.asking];
-                    let error = error.at(format!("{}/{}", asking.source.name, self.stream));
+                    self.waiting.clear();
+                    self.in_flight.clear();
+                    let error = error.at(format!("{}/{}", self.run.asking[self.asking].source.name, self.stream));
+                    self.run.ledger.covered(self.entry, chain.covered());
                     self.run.ledger.failed(self.entry, &error);
                     return Err(error);
                 }
             }
         }
-        Ok(None)
     }
 
-    async fn page(&mut self) -> Result<RecordBatch> {
+    /// Asks for as many pages as may be asked for at once.
+    fn start(&mut self) {
+        while self.in_flight.len() < self.budget.limit {
+            let Some(chain) = self.waiting.pop_front() else { return };
+            let (run, asking) = (Arc::clone(&self.run), self.asking);
+            self.in_flight.push(Box::pin(async move {
+                let page = run.fetch(&run.asking[asking], &chain.request).await;
+                (chain, page)
+            }));
+        }
+    }
+
+    /// The rows of a page, and what is still to be read after it.
+    fn received(&mut self, chain: &mut Chain, page: Result<Page>) -> Result<(RecordBatch, Vec<Chain>)> {
+        let page = page?;
         let asking = &self.run.asking[self.asking];
-        let page = self.run.fetch(asking, &self.request).await?;
         if let Some(server_time) = page.observed.server_time {
             self.run.ledger.clock(&asking.source.name, server_time, self.run.clock.now());
         }
-        let (rows, duplicates) = self.fresh(self.bounded(page.rows)?)?;
+        self.budget.adapt(asking.meter.read().throttled);
+        let (rows, duplicates) = chain.fresh(self.bounded(page.rows, chain)?, self.key)?;
         let mut observed = page.observed;
         observed.records = observed.records.max((rows.num_rows() + duplicates + page.rejected.len()) as u64);
         self.run.ledger.page(self.entry, rows.num_rows(), duplicates, &observed, page.rejected);
         self.frontier = page.frontier;
-        match page.next {
-            Next::End(reason) => {
-                self.done = true;
-                self.run.ledger.ended(self.entry, reason);
-            }
-            Next::More(cursor) => self.advance(cursor)?,
+        let end = match page.next {
+            Next::End(reason) => Some(reason),
+            Next::More(cursor) => chain.advance(cursor, page.frontier)?,
+        };
+        let Some(reason) = end else {
+            let others = self.waiting.len() + self.in_flight.len();
+            let mut following = chain.share(self.budget.limit.saturating_sub(others));
+            following.insert(0, chain.clone());
+            return Ok((rows, following));
+        };
+        self.run.ledger.covered(self.entry, Some(chain.part));
+        if self.waiting.is_empty() && self.in_flight.is_empty() {
+            self.run.ledger.ended(self.entry, reason);
         }
-        Ok(rows)
+        Ok((rows, Vec::new()))
     }
 
-    fn advance(&mut self, cursor: Cursor) -> Result<()> {
-        if self.request.cursor.as_ref() == Some(&cursor) {
-            return Err(Error::new(ErrorKind::Malformed, "the product keeps sending the same page")
-                .hint("stopped instead of reading it forever; rows after it are missing"));
-        }
-        self.request.cursor = Some(cursor);
-        self.enlarge();
-        Ok(())
-    }
-
-    /// Only what belongs to the window: a source may send more than was asked.
-    fn bounded(&self, rows: RecordBatch) -> Result<RecordBatch> {
+    /// Only what belongs to the window and to this part of it: a source may send more than was asked.
+    fn bounded(&self, rows: RecordBatch, chain: &Chain) -> Result<RecordBatch> {
         if self.window == Window::ALL || rows.num_rows() == 0 {
             return Ok(rows);
         }
         let mask: BooleanArray = match self.keep {
             Keep::Inside => {
-                let times = times(&rows, "time")?;
-                times.values().iter().map(|time| Some(self.window.contains(Time::from_micros(*time)))).collect()
+                let (window, times) = (self.window.intersect(&chain.part), times(&rows, "time")?);
+                times.values().iter().map(|time| Some(window.contains(Time::from_micros(*time)))).collect()
             }
             Keep::Overlapping => {
                 let (starts, ends) = (times(&rows, "start_time")?, times(&rows, "end_time")?);
@@ -181,31 +195,6 @@ impl Reader {
             return Ok(rows);
         }
         filter_record_batch(&rows, &mask).map_err(internal)
-    }
-
-    /// Without the records that the last pages had already.
-    fn fresh(&mut self, rows: RecordBatch) -> Result<(RecordBatch, usize)> {
-        let keys = rows
-            .column_by_name(self.key)
-            .and_then(|keys| keys.as_string_opt::<i32>())
-            .ok_or_else(|| Error::new(ErrorKind::Internal, format!("a page without {}", self.key)))?;
-        let mut of_page = HashSet::with_capacity(rows.num_rows());
-        let mask: BooleanArray = keys
-            .iter()
-            .map(|key| {
-                let Some(key) = key.and_then(|key| u128::from_str_radix(key, 16).ok()) else { return Some(true) };
-                Some(!self.seen.iter().any(|page| page.contains(&key)) && of_page.insert(key))
-            })
-            .collect();
-        self.seen.push_back(of_page);
-        if self.seen.len() > PAGES_REMEMBERED {
-            self.seen.pop_front();
-        }
-        let duplicates = rows.num_rows() - mask.true_count();
-        if duplicates == 0 {
-            return Ok((rows, 0));
-        }
-        Ok((filter_record_batch(&rows, &mask).map_err(internal)?, duplicates))
     }
 }
 
