@@ -150,7 +150,8 @@ pub struct Receipt {
     pub complete: bool,
     /// Every stream that was asked.
     pub streams: Vec<StreamReceipt>,
-    /// Streams that the question itself excludes, as `source/stream`.
+    /// Streams that the question itself excludes, or that had not answered when enough rows were known, as `source/stream`:
+    /// nothing is claimed of them.
     pub not_asked: Vec<String>,
     /// Every source that was asked.
     pub sources: Vec<SourceReceipt>,

@@ -204,7 +204,7 @@ impl Answer {
             default_range: self.question.default_range,
             complete: taken_whole && streams.iter().all(|stream| stream.status.is_whole()),
             sources: sources.collect(),
-            not_asked: self.run.ledger.excluded(),
+            not_asked: self.run.ledger.excluded(&streams),
             streams,
             rows: self.count,
             elapsed_ms: self.started.elapsed().as_millis() as u64,

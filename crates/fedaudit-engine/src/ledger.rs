@@ -151,10 +151,10 @@ impl Ledger {
         lock(&self.entries).clone()
     }
 
-    /// Streams that the question excludes, without those that another part of it did ask.
-    pub(crate) fn excluded(&self) -> Vec<String> {
+    /// Streams that the question excludes or did not wait for, without those that it has the answer of.
+    pub(crate) fn excluded(&self, answered: &[StreamReceipt]) -> Vec<String> {
         let asked: BTreeSet<String> =
-            lock(&self.entries).iter().map(|entry| format!("{}/{}", entry.source, entry.stream)).collect();
+            answered.iter().map(|entry| format!("{}/{}", entry.source, entry.stream)).collect();
         lock(&self.not_asked).difference(&asked).cloned().collect()
     }
 
@@ -171,6 +171,14 @@ impl Ledger {
     /// answer was taken to its end.
     pub(crate) fn close(&self, taken_whole: bool) -> Vec<StreamReceipt> {
         let mut entries = self.snapshot();
+        // Of a stream that had not answered when the answer was complete nothing is known, not even that it can.
+        entries.retain(|entry| {
+            let needed = !taken_whole || entry.pages > 0 || entry.end.is_some() || entry.error.is_some();
+            if !needed {
+                self.not_asked(&entry.source, &entry.stream);
+            }
+            needed
+        });
         for entry in &mut entries {
             if entry.end.is_none() && entry.error.is_none() {
                 entry.end = taken_whole.then_some(EndReason::EnoughRows);

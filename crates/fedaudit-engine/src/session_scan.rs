@@ -20,6 +20,9 @@ use crate::run::Run;
 use crate::sessions::{LiveList, Rebuilt, SessionEvent, rebuild};
 use crate::sight::Sight;
 
+/// The stream of sessions that no product lists.
+pub(crate) const DERIVED: &str = "derived";
+
 /// What rows of events are kept of, for the sessions made from them.
 const KEPT: &[&str] = &[
     "event_key",
@@ -72,13 +75,9 @@ pub(crate) async fn read(
     let source_key = &run.asking[asking].source.source_key;
     let mut rebuilt = Vec::new();
     for feed in feeds {
-        // Who is not on today's list ended some time before today: that says something only if the events were read up
-        // to today.
-        let live = listed.iter().find(|list| {
-            list.complete && feed.read_to.is_none() && feed.pairing.live_stream.as_ref() == Some(&list.stream)
-        });
-        let as_of = feed.read_to.unwrap_or(run.as_of);
-        let sessions = rebuild(source_key, &feed.pairing, feed.events, live.map(|list| &list.live), as_of);
+        let list = listed.iter().find(|list| list.complete && feed.pairing.live_stream.as_ref() == Some(&list.stream));
+        let live = list.map(|list| LiveList { newer_than_events: feed.read_to.is_some(), ..list.live.clone() });
+        let sessions = rebuild(source_key, &feed.pairing, feed.events, live.as_ref(), run.as_of);
         let rows = Arc::new(feed.rows);
         rebuilt.extend(sessions.into_iter().map(|session| (session, Arc::clone(&rows))));
     }
@@ -101,7 +100,7 @@ pub(crate) async fn read(
             push(&mut builder, session, rows, listed.iter().any(|list| list.live.keys.contains(&session.session_key)))?;
         }
     }
-    let provenance = Provenance::new(run, asking, &SESSIONS, projection, "derived");
+    let provenance = Provenance::new(run, asking, &SESSIONS, projection, DERIVED);
     batches.push(provenance.add(&builder.finish()?, fetched_at)?);
     Ok(batches)
 }

@@ -48,6 +48,8 @@ pub struct LiveList {
     pub seen_at: Time,
     /// Keys of the sessions in it.
     pub keys: std::collections::HashSet<String>,
+    /// Whether the events end long before: who is not in the list ended, but how and when was not looked for.
+    pub newer_than_events: bool,
 }
 
 /// One session as far as the events tell.
@@ -301,6 +303,10 @@ fn without_key(source_key: &str, pairing: &Pairing, mut group: Vec<SessionEvent>
             sessions.push(session);
             continue;
         }
+        // What has been open for longer than any session can be is not open any more.
+        if let Some(longest) = pairing.max_session {
+            open.retain(|index| sessions[*index].start.is_some_and(|start| start.plus(longest) > event.time));
+        }
         let like = |index: &&usize| {
             sessions[**index].login.as_ref().is_some_and(|login| {
                 event.src_ip.is_some() && (&login.src_ip, &login.user_agent) == (&event.src_ip, &event.user_agent)
@@ -348,7 +354,7 @@ fn settle(session: &mut Rebuilt, pairing: &Pairing, restarts: &[Time], live: Opt
             "live_poll".clone_into(&mut session.confidence_reason);
         } else {
             session.state = SessionState::Closed;
-            session.end_reason = Some(EndCause::Vanished);
+            session.end_reason = (!live.newer_than_events).then_some(EndCause::Vanished);
             session.confidence = Confidence::Medium;
             "vanished".clone_into(&mut session.confidence_reason);
             session.ended_before = Some(live.seen_at);

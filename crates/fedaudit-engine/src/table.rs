@@ -20,6 +20,7 @@ use crate::ledger::Assignment;
 use crate::reader::Keep;
 use crate::run::Run;
 use crate::scan::{AuditScan, Part, ScanPlan, Work, external};
+use crate::session_scan::DERIVED;
 use crate::sight::{Impossible, impossible, refused_logins};
 
 /// One of the two tables within one question.
@@ -86,16 +87,23 @@ impl AuditTable {
         ScanPlan { table: self.table(), parts, local }
     }
 
-    /// A source that is not configured is a mistake, not an empty answer.
+    /// A source, product or stream that does not exist is a mistake, not an empty answer.
     fn known(&self, asked: &Asked) -> Result<()> {
-        let known: Vec<&str> = self.run.asking.iter().map(|asking| asking.source.name.as_str()).collect();
-        match asked.named("source").into_iter().find(|name| !known.contains(name)) {
-            None => Ok(()),
-            Some(name) => Err(external(
-                Error::new(ErrorKind::Config, format!("no source is named '{name}'"))
-                    .hint(format!("configured: {}", known.join(", "))),
-            )),
+        let infos = || self.run.asking.iter().map(|asking| asking.source.plugin.info());
+        let streams = infos().flat_map(|info| &info.streams).map(|stream| stream.name.as_str());
+        for (column, what, mut known) in [
+            ("source", "source is named", self.run.asking.iter().map(|asking| asking.source.name.as_str()).collect()),
+            ("product", "source is of product", infos().map(|info| info.product.as_str()).collect::<Vec<_>>()),
+            ("stream", "source has a stream", streams.chain([DERIVED]).collect()),
+        ] {
+            if let Some(name) = asked.named(column).into_iter().find(|name| !known.contains(name)) {
+                known.sort_unstable();
+                known.dedup();
+                let error = Error::new(ErrorKind::Config, format!("no {what} '{name}'"));
+                return Err(external(error.hint(format!("configured: {}", known.join(", ")))));
+            }
         }
+        Ok(())
     }
 
     fn session_parts(&self, index: usize, info: &SourceInfo, asked: &Asked, window: Window) -> Vec<Part> {

@@ -126,3 +126,36 @@ async fn early_stop_covers_what_was_read_and_no_more() {
         assert!(whole || stream.covered.iter().all(|covered| covered.from > lab.window().from), "{stream:#?}");
     }
 }
+
+/// Of a source that never answered nothing is claimed, also where its rows were not needed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_makes_no_claim_about_who_did_not_answer() {
+    let mut lab = Lab::start(small(74)).await;
+    lab.table("nas-1").insert("url".to_owned(), "https://127.0.0.1:9".into());
+    let taken = ask(&lab.engine(), lab.window(), "SELECT product FROM events LIMIT 1").await.unwrap();
+    assert_eq!(taken.rows(), 1);
+    for stream in &taken.receipt.streams {
+        assert!(stream.pages > 0 || !stream.status.is_whole(), "{stream:#?}");
+    }
+    let named = |stream: &str| {
+        taken.receipt.not_asked.iter().any(|known| known == stream)
+            || taken.receipt.streams.iter().any(|known| format!("{}/{}", known.source, known.stream) == stream)
+    };
+    assert!(named("nas-1/audit.SMB") && named("vc-1/vim.events"), "{:#?}", taken.receipt);
+}
+
+/// A bound on the start chooses sessions; it does not change what is known of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bound_on_the_start_changes_no_state() {
+    let lab = Lab::start(small(75)).await;
+    let engine = lab.engine();
+    let bound = busiest(&lab);
+    let states = async |start: &str| {
+        let sql = format!(
+            "SELECT product, state, count(*) FROM sessions WHERE {start} < timestamp '{bound}' GROUP BY product, state \
+             ORDER BY product, state"
+        );
+        ask(&engine, lab.window(), &sql).await.unwrap().whole(&sql).lines()
+    };
+    assert_eq!(states("start_time").await, states("start_time + interval '0 seconds'").await);
+}
