@@ -1,15 +1,8 @@
 //! Writes a session document as JSON, straight into the answer: all fields, or those of a projection.
 
+use super::details::encoded;
+use super::shape::{Generation, Shape};
 use crate::records::SpsSession;
-
-/// How a release writes its documents.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
-    /// Before 5 LTS and in early documents: Unix seconds, one server account, numbered index status, no analytics.
-    pub(super) old: bool,
-    /// Zone of the appliance, minutes east of UTC.
-    pub(super) zone: i32,
-}
 
 /// Writes members in order; objects without a wanted member are left out.
 struct Members<'w> {
@@ -93,7 +86,7 @@ impl Members<'_> {
     fn time(&mut self, name: &str, micros: i64, shape: Shape, zone: i32) {
         if self.wants(name) {
             self.name(name);
-            if shape.old {
+            if shape.generation == Generation::Early {
                 self.out.extend_from_slice(itoa::Buffer::new().format(micros.div_euclid(1_000_000)).as_bytes());
             } else {
                 self.out.push(b'"');
@@ -108,7 +101,7 @@ impl Members<'_> {
             if link.wants("href") {
                 link.name("href");
                 link.out.extend_from_slice(b"\"/api/audit/sessions/");
-                link.out.extend_from_slice(key.as_bytes());
+                link.out.extend_from_slice(encoded(key).as_bytes());
                 link.out.push(b'/');
                 link.out.extend_from_slice(name.as_bytes());
                 link.out.push(b'"');
@@ -126,16 +119,18 @@ impl Members<'_> {
 }
 
 /// Appends the body of a document.
-pub(super) fn push_body(out: &mut Vec<u8>, session: &SpsSession, wanted: Option<&[&str]>, shape: Shape) {
+pub(super) fn push_body(out: &mut Vec<u8>, session: &SpsSession, wanted: Option<&[&str]>, shape: Shape, indexed: bool) {
     out.push(b'{');
     let mut body = Members { out, wanted, path: String::new(), open: Vec::new() };
     let key = session.key.as_str();
+    let early = shape.generation == Generation::Early;
+    let current = shape.generation == Generation::Current;
     body.boolean("active", session.active);
     body.link("alerts", key);
-    if !shape.old {
+    if !early {
         body.object("analytics", |analytics| {
             analytics.literal("interesting_events", "[]");
-            if let Some(risk) = session.risk {
+            if let Some(risk) = session.risk.filter(|_| current) {
                 analytics.object("score", |score| {
                     score.int("aggregated", i64::from(risk));
                     score.literal("details", "{}");
@@ -149,7 +144,7 @@ pub(super) fn push_body(out: &mut Vec<u8>, session: &SpsSession, wanted: Option<
     }
     body.link("channels", key);
     body.endpoint("client", &session.client_ip, &session.client_name, session.client_port);
-    body.time("creation_time", session.creation, Shape { old: false, ..shape }, 0);
+    body.time("creation_time", session.creation, Shape { generation: Generation::Current, ..shape }, 0);
     match session.end {
         Some(end) => body.int("duration", (end - session.start).div_euclid(1_000_000)),
         None => body.literal("duration", "null"),
@@ -160,7 +155,7 @@ pub(super) fn push_body(out: &mut Vec<u8>, session: &SpsSession, wanted: Option<
     }
     body.link("events", key);
     body.boolean("hidden", session.hidden);
-    body.link("indexing", key);
+    body.link(if current { "indexing" } else { "indexer" }, key);
     body.text("node_id", &session.node_id);
     body.text("origin", session.origin);
     body.boolean("phantom", session.phantom);
@@ -172,7 +167,7 @@ pub(super) fn push_body(out: &mut Vec<u8>, session: &SpsSession, wanted: Option<
                 trail.literal("archive", "null");
                 trail.object("download", |download| {
                     if download.wants("href") {
-                        download.text("href", &format!("/api/audit/sessions/{key}/audit_trail"));
+                        download.text("href", &format!("/api/audit/sessions/{}/audit_trail", encoded(key)));
                     }
                 });
             });
@@ -184,11 +179,13 @@ pub(super) fn push_body(out: &mut Vec<u8>, session: &SpsSession, wanted: Option<
         recording.text("connection_policy_id", &session.connection_policy_id);
         recording.int("content_reference_id", session.content_reference_id);
         recording.boolean("has_accepted_channel", session.has_accepted_channel);
-        match (shape.old, session.has_trail) {
-            (true, true) => recording.int("index_status", 3),
-            (true, false) => recording.int("index_status", 6),
-            (false, true) => recording.text("index_status", "INDEXED"),
-            (false, false) => recording.text("index_status", "NO_TRAIL"),
+        match (early, session.has_trail, indexed) {
+            (true, true, true) => recording.int("index_status", 3),
+            (true, true, false) => recording.int("index_status", 5),
+            (true, false, _) => recording.int("index_status", 6),
+            (false, true, true) => recording.text("index_status", "INDEXED"),
+            (false, true, false) => recording.text("index_status", "INDEXING_FAILED"),
+            (false, false, _) => recording.text("index_status", "NO_TRAIL"),
         }
         recording.endpoint(
             "server_local",
@@ -206,13 +203,13 @@ pub(super) fn push_body(out: &mut Vec<u8>, session: &SpsSession, wanted: Option<
         body.endpoint("server", ip, &session.server_name, session.server_port);
     }
     body.time("start_time", session.start, shape, shape.zone);
-    if !shape.old {
+    if !early {
         body.link("trail_downloads", key);
     }
     body.object("user", |user| {
         user.text("id", &session.user_id);
         user.text("name", &session.user_name);
-        if shape.old {
+        if !current {
             user.text("server_username", &session.server_username);
         } else {
             user.literal("name_domain", "null");
@@ -310,7 +307,8 @@ mod tests {
         let session = &world.sps.sessions[0];
         let body = |wanted: Option<&[&str]>, old: bool| {
             let mut out = Vec::new();
-            push_body(&mut out, session, wanted, Shape { old, zone: 120 });
+            let generation = if old { Generation::Early } else { Generation::Current };
+            push_body(&mut out, session, wanted, Shape { generation, zone: 120, naive_local: false }, true);
             let text = String::from_utf8(out).unwrap();
             let value: serde_json::Value =
                 serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));

@@ -1,6 +1,6 @@
 //! The session documents of the stand-in: the world's, and what tests add, change or remove while it runs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::records::{SpsSession, World};
@@ -46,13 +46,15 @@ pub(super) struct Data {
     world: Arc<World>,
     extra: Vec<Extra>,
     gone: HashSet<u32>,
+    /// Items that tests added below sessions, by key and list.
+    details: HashMap<(String, &'static str), Vec<String>>,
     /// Raised with every change.
     pub(super) edition: u64,
 }
 
 impl Data {
     pub(super) fn new(world: Arc<World>) -> Self {
-        Self { world, extra: Vec::new(), gone: HashSet::new(), edition: 0 }
+        Self { world, extra: Vec::new(), gone: HashSet::new(), details: HashMap::new(), edition: 0 }
     }
 
     pub(super) fn get(&self, number: u32) -> Document<'_> {
@@ -91,6 +93,15 @@ impl Data {
     pub(super) fn insert_item(&mut self, start: i64, key: &str, text: &str) {
         self.extra.push(Extra::Item { start, key: key.to_owned(), text: text.to_owned() });
         self.edition += 1;
+    }
+
+    pub(super) fn insert_detail(&mut self, key: &str, list: &'static str, item: &str) {
+        self.details.entry((key.to_owned(), list)).or_default().push(item.to_owned());
+    }
+
+    /// Items that tests added below a session.
+    pub(super) fn details(&self, key: &str, list: &'static str) -> &[String] {
+        self.details.get(&(key.to_owned(), list)).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn remove(&mut self, key: &str) {

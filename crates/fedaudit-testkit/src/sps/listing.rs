@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::body::{Shape, push_body, push_text};
+use super::body::{push_body, push_text};
 use super::data::{Data, Document};
+use super::details::encoded;
 use super::lucene::Query;
+use super::shape::Shape;
 use super::{Answer, Options};
 
 const LARGEST_PAGE: usize = 500;
@@ -50,6 +52,7 @@ pub(super) struct Views {
     /// By query, with the edition of the data they were made from; a snapshot's are named by its id.
     found: HashMap<String, (u64, Arc<Vec<u32>>)>,
     opened: u64,
+    searches: u64,
 }
 
 #[derive(Debug)]
@@ -114,7 +117,7 @@ impl Views {
         let part = |name: &str| params.get(name).unwrap_or_default();
         let name = format!("{}\n{}\n{}\n{}\n{}", part("snapshot"), part("sort"), part("start"), part("end"), part("q"));
         if let Some((edition, found)) = self.found.get(&name)
-            && (base.is_some() || *edition == data.edition)
+            && (base.is_some() || (*edition == data.edition && !options.restless_ties))
         {
             return Ok(Arc::clone(found));
         }
@@ -148,6 +151,11 @@ impl Views {
         let mut found: Vec<u32> = all.iter().copied().filter(|number| matches(data.get(*number))).collect();
         match params.get("sort") {
             _ if options.ignore_sort => found.reverse(),
+            // Documents of one instant have no order among themselves; it differs from one request to the next.
+            Some("start_time") if options.restless_ties && base.is_none() => {
+                self.searches += 1;
+                shuffle_ties(&mut found, data, self.searches);
+            }
             Some("start_time") => {}
             None | Some("-start_time") => found.reverse(),
             Some(other) => return Err(bad(&format!("cannot sort by {other}"))),
@@ -191,6 +199,13 @@ impl Views {
     }
 }
 
+/// Turns every other group of documents that began at one instant around.
+fn shuffle_ties(found: &mut [u32], data: &Data, search: u64) {
+    if search.is_multiple_of(2) {
+        found.chunk_by_mut(|a, b| data.get(*a).start() == data.get(*b).start()).for_each(<[u32]>::reverse);
+    }
+}
+
 /// What a page shows.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -215,14 +230,14 @@ impl Found {
             .map(str::trim)
             .filter(|field| !field.is_empty())
             .collect();
-        let shape = Shape { old: options.old_bodies, zone: options.zone_minutes };
+        let shape = Shape::of(options);
         let mut out = Vec::with_capacity(numbers.len() * 2600 + 1024);
         out.extend_from_slice(b"{\"items\":[");
         for (at, number) in numbers.iter().enumerate() {
             if at > 0 {
                 out.push(b',');
             }
-            push_item(&mut out, data.get(*number), &fields, shape);
+            push_item(&mut out, data.get(*number), &fields, shape, options.indexing);
         }
         out.extend_from_slice(b"],\"meta\":");
         self.push_meta(&mut out, params, &fields, hits, last - first, remaining);
@@ -279,14 +294,14 @@ pub(super) fn single(data: &Data, key: &str, options: &Options, remaining: u64) 
     let mut out = b"{\"body\":".to_vec();
     match data.get(number) {
         Document::Session(session) => {
-            push_body(&mut out, session, None, Shape { old: options.old_bodies, zone: options.zone_minutes });
+            push_body(&mut out, session, None, Shape::of(options), options.indexing);
         }
         Document::Item { text, .. } => return Answer::json(text.to_owned()),
     }
     out.extend_from_slice(b",\"key\":");
     push_text(&mut out, key);
     out.extend_from_slice(b",\"meta\":{\"href\":");
-    push_text(&mut out, &format!("/api/audit/sessions/{key}"));
+    push_text(&mut out, &format!("/api/audit/sessions/{}", encoded(key)));
     out.extend_from_slice(
         format!(",\"parent\":\"/api/audit/sessions\",\"remaining_seconds\":{remaining}}}}}").as_bytes(),
     );
@@ -294,26 +309,26 @@ pub(super) fn single(data: &Data, key: &str, options: &Options, remaining: u64) 
 }
 
 /// Without a wish for fields an item has no body at all.
-fn push_item(out: &mut Vec<u8>, document: Document<'_>, fields: &[&str], shape: Shape) {
+fn push_item(out: &mut Vec<u8>, document: Document<'_>, fields: &[&str], shape: Shape, indexed: bool) {
     match document {
         Document::Item { text, .. } => out.extend_from_slice(text.as_bytes()),
         Document::Session(session) => {
             out.push(b'{');
             if !fields.is_empty() {
                 out.extend_from_slice(b"\"body\":");
-                push_body(out, session, (!fields.contains(&"*")).then_some(fields), shape);
+                push_body(out, session, (!fields.contains(&"*")).then_some(fields), shape, indexed);
                 out.push(b',');
             }
-            out.extend_from_slice(b"\"key\":\"");
-            out.extend_from_slice(session.key.as_bytes());
-            out.extend_from_slice(b"\",\"meta\":{\"href\":\"/api/audit/sessions/");
-            out.extend_from_slice(session.key.as_bytes());
+            out.extend_from_slice(b"\"key\":");
+            push_text(out, &session.key);
+            out.extend_from_slice(b",\"meta\":{\"href\":\"/api/audit/sessions/");
+            out.extend_from_slice(encoded(&session.key).as_bytes());
             out.extend_from_slice(b"\"}}");
         }
     }
 }
 
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len() + 2);
     push_text(&mut out, text);
     String::from_utf8_lossy(&out).into_owned()

@@ -4,8 +4,11 @@
 mod access;
 mod body;
 mod data;
+mod details;
 mod listing;
 mod lucene;
+mod manners;
+mod shape;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -21,8 +24,11 @@ use http::HeaderMap;
 use crate::records::{SpsSession, World};
 use crate::request_log::{LogEntry, RequestLog};
 use access::Access;
-use data::Data;
+use data::{Data, Document};
 use listing::{Params, Views};
+use manners::Manners;
+
+pub use details::{Alert, Channel, ContentEvent, Details, Download, LISTS, details_of};
 
 /// How the appliance is set up and which release it is.
 #[derive(Debug, Clone)]
@@ -37,9 +43,9 @@ pub struct Options {
     pub may_search: bool,
     /// The password alone is not enough.
     pub second_factor: bool,
-    /// Firmware version; 7.1 and later have snapshots.
+    /// Firmware version: 7.1 and later have snapshots, 7.0 and later lists of server accounts and scores.
     pub firmware: String,
-    /// Roles in a cluster.
+    /// Roles in a cluster; none where the release tells none.
     pub roles: Vec<String>,
     /// Idle time after which a login ends.
     pub idle: Duration,
@@ -49,8 +55,20 @@ pub struct Options {
     pub overlap_dates: bool,
     /// Zone of the appliance, minutes east of UTC.
     pub zone_minutes: i32,
-    /// Documents as early releases wrote them.
+    /// Documents as releases before 5 LTS wrote them.
     pub old_bodies: bool,
+    /// Times without a zone are the appliance's own instead of UTC.
+    pub naive_local: bool,
+    /// Recordings are indexed; otherwise indexing failed, and sessions have no content events.
+    pub indexing: bool,
+    /// Keys of sessions whose details this account may not see.
+    pub refused_details: Vec<String>,
+    /// This account may see no details at all.
+    pub may_see_details: bool,
+    /// The information resource answers with this status instead of 200.
+    pub info_status: Option<u16>,
+    /// Sessions of one instant come in another order with every basic search.
+    pub restless_ties: bool,
     /// Every query is answered with 400.
     pub refuse_queries: bool,
     /// `sort` has no effect.
@@ -78,6 +96,12 @@ impl Default for Options {
             overlap_dates: false,
             zone_minutes: 120,
             old_bodies: false,
+            naive_local: false,
+            indexing: true,
+            refused_details: Vec::new(),
+            may_see_details: true,
+            info_status: None,
+            restless_ties: false,
             refuse_queries: false,
             ignore_sort: false,
             latency: Duration::ZERO,
@@ -118,6 +142,7 @@ struct Desk {
     access: Access,
     views: Views,
     script: VecDeque<Scripted>,
+    manners: Manners,
 }
 
 #[derive(Debug)]
@@ -172,7 +197,12 @@ impl Answer {
 impl StandIn {
     /// An appliance that holds the world's sessions.
     pub fn new(world: Arc<World>, options: Options) -> Self {
-        let desk = Desk { access: Access::new(), views: Views::default(), script: VecDeque::new() };
+        let desk = Desk {
+            access: Access::new(),
+            views: Views::default(),
+            script: VecDeque::new(),
+            manners: Manners::default(),
+        };
         Self(Arc::new(Appliance {
             options,
             hostname: world.sps.hostname.clone(),
@@ -214,6 +244,23 @@ impl StandIn {
     pub fn answer_next(&self, part: &str, status: u16, content_type: &'static str, body: &str) {
         let answer = Answer { status, content_type, ..Answer::json(body.to_owned()) };
         self.desk().script.push_back(Scripted { part: part.to_owned(), answer });
+    }
+
+    /// An item appears below a session, in one of [`LISTS`].
+    pub fn insert_detail(&self, key: &str, list: &str, item: &str) {
+        if let Some(list) = details::list_named(list) {
+            self.change(|data| data.insert_detail(key, list, item));
+        }
+    }
+
+    /// What a client did that the product answers silently wrong or that is no business of an auditor: to be empty.
+    pub fn complaints(&self) -> Vec<String> {
+        self.desk().manners.complaints.clone()
+    }
+
+    /// Most requests that were answered at once.
+    pub fn most_in_flight(&self) -> usize {
+        self.desk().manners.most_in_flight
     }
 
     /// Forgets all logins.
@@ -261,6 +308,7 @@ impl StandIn {
         let agent = headers.get("user-agent").and_then(|agent| agent.to_str().ok()).unwrap_or_default();
         let mut desk = self.desk();
         let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+        desk.manners.watch(method, path, &params, headers);
         if let Some(at) = desk.script.iter().position(|scripted| target.contains(&scripted.part)) {
             return desk
                 .script
@@ -283,6 +331,9 @@ impl StandIn {
         let admitted = desk.access.admits(options, headers, now);
         let remaining = options.idle.as_secs();
         if path == "/api/info" && get {
+            if let Some(status) = options.info_status {
+                return Answer::error(status, "Error", "no information");
+            }
             return info(options, hostname, admitted.then_some(remaining));
         }
         if !admitted {
@@ -318,12 +369,54 @@ impl StandIn {
             },
             "/_snapshot" => desk.views.open(&reader, &data, options, now),
             "/_count" => desk.views.count(&params, &reader, &data, options, now),
-            key => {
+            below => {
                 drop(desk);
-                listing::single(&data, key.trim_start_matches('/'), options, remaining)
+                self.below(below.trim_start_matches('/'), &params, &data, remaining)
             }
         }
     }
+}
+
+impl StandIn {
+    /// Answers `…/<key>` and `…/<key>/<list>`.
+    fn below(&self, path: &str, params: &Params, data: &Data, remaining: u64) -> Answer {
+        let options = &self.0.options;
+        let (key, list) = path.split_once('/').map_or((path, None), |(key, list)| (key, Some(list)));
+        let key = decoded(key);
+        let Some(list) = list else { return listing::single(data, &key, options, remaining) };
+        let (Some(list), Some(number)) = (details::list_named(list), data.find(&key)) else {
+            return Answer::error(404, "ObjectNotFound", "The requested object was not found");
+        };
+        if !options.may_see_details || options.refused_details.contains(&key) {
+            return Answer::error(403, "Unauthorized", "You do not have the required privileges");
+        }
+        let session = match data.get(number) {
+            Document::Session(session) => Some(session),
+            Document::Item { .. } => None,
+        };
+        details::answer(session, &key, list, data.details(&key, list), params, options, remaining)
+    }
+}
+
+/// A piece of a path without percent-encoding.
+fn decoded(piece: &str) -> String {
+    let mut bytes = Vec::with_capacity(piece.len());
+    let mut rest = piece;
+    while let Some((plain, encoded)) = rest.split_once('%') {
+        bytes.extend_from_slice(plain.as_bytes());
+        match encoded.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &encoded[2..];
+            }
+            None => {
+                bytes.push(b'%');
+                rest = encoded;
+            }
+        }
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn info(options: &Options, hostname: &str, remaining: Option<u64>) -> Answer {
@@ -336,16 +429,35 @@ fn info(options: &Options, hostname: &str, remaining: Option<u64>) -> Answer {
     };
     let (major, minor) = options.version();
     let roles = options.roles.iter().map(|role| format!("\"{role}\"")).collect::<Vec<_>>().join(",");
+    let roles = if roles.is_empty() { String::new() } else { format!("\"roles\":[{roles}],") };
+    let marketing = if major < 7 { format!("{major} F{minor}") } else { format!("{major}.{minor}") };
     Answer::json(format!(
-        "{{\"key\":\"about_info\",\"body\":{{\"firmware_version\":\"{}\",\"version\":\"{major}.{minor}\",{names},\"roles\":[{roles}],\
+        "{{\"key\":\"about_info\",\"body\":{{\"firmware_version\":\"{}\",\"version\":\"{marketing}\",{names},{roles}\
          \"analytics_enabled\":true,\"build_date\":\"2024-01-02T03:04:05+00:00\"}},\
          \"meta\":{{\"href\":\"/api/info\",\"parent\":\"/api\",\"remaining_seconds\":{remaining}}}}}",
         options.firmware
     ))
 }
 
+/// A request being answered; a client that goes away ends it too.
+struct Busy(StandIn);
+
+impl Busy {
+    fn new(stand_in: &StandIn) -> Self {
+        stand_in.desk().manners.begin();
+        Self(stand_in.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.desk().manners.end();
+    }
+}
+
 async fn answer(State(stand_in): State<StandIn>, request: Request) -> Response {
     let options = &stand_in.0.options;
+    let _busy = Busy::new(&stand_in);
     if !options.latency.is_zero() {
         tokio::time::sleep(options.latency).await;
     }
