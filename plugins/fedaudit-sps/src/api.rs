@@ -10,7 +10,7 @@ use fedaudit_core::{Context, Error, ErrorKind, Result, Time};
 use fedaudit_transport::{HttpClient, HttpRequest, HttpResponse, error_for};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::login::{Appliance, Login, Logins};
 use crate::object::{Object, text_of};
@@ -98,7 +98,14 @@ pub(crate) struct Api {
     http: HttpClient,
     pub(crate) logins: Logins,
     snapshots: Mutex<Snapshots>,
+    /// Requests at once, whatever stream they are for.
+    room: Semaphore,
 }
+
+/// The appliance's search is slow and shared with people; no limit is documented, so this one is small.
+const AT_ONCE: usize = 2;
+/// Newest sessions by which a snapshot is compared with the present.
+const COMPARED: usize = 25;
 
 /// What is known of the appliance's snapshots.
 #[derive(Debug)]
@@ -110,17 +117,32 @@ struct Snapshots {
 
 impl Api {
     pub(crate) fn new(http: HttpClient, logins: Logins, snapshots: bool) -> Self {
-        Self { http, logins, snapshots: Mutex::new(Snapshots { wanted: snapshots, last: None }) }
+        Self {
+            http,
+            logins,
+            snapshots: Mutex::new(Snapshots { wanted: snapshots, last: None }),
+            room: Semaphore::new(AT_ONCE),
+        }
     }
 
     /// GET with the login; when that was lost, with one new login. The status is the caller's to judge, except for 401.
     pub(crate) async fn get(&self, cx: &Context, path: &str) -> Result<(HttpResponse, Arc<Login>)> {
+        self.ask(cx, path, HttpRequest::get).await
+    }
+
+    async fn ask(
+        &self,
+        cx: &Context,
+        path: &str,
+        request: impl Fn(String) -> HttpRequest,
+    ) -> Result<(HttpResponse, Arc<Login>)> {
+        let _room = self.room.acquire().await.map_err(|_| Error::new(ErrorKind::Internal, "the source is gone"))?;
         let mut login = self.logins.get(cx, &self.http).await?;
-        let mut response = self.http.send(cx, login.sign(HttpRequest::get(path))).await?;
+        let mut response = self.http.send(cx, login.sign(request(path.to_owned()))).await?;
         if response.status == 401 {
             self.logins.forget(&login).await;
             login = self.logins.get(cx, &self.http).await?;
-            response = self.http.send(cx, login.sign(HttpRequest::get(path))).await?;
+            response = self.http.send(cx, login.sign(request(path.to_owned()))).await?;
         }
         if response.status == 401 {
             let error = refusal(&response).at(self.place(path));
@@ -129,13 +151,19 @@ impl Api {
         Ok((response, login))
     }
 
-    /// Opens a snapshot. None where the firmware has none, or where the one on offer is too old to show the present.
-    pub(crate) async fn open_snapshot(&self, cx: &Context) -> Result<Option<String>> {
+    /// Opens a snapshot. None where the firmware has none or none is left, or where the one on offer is too old to show
+    /// the present: the basic search serves as well.
+    pub(crate) async fn open_snapshot(&self, cx: &Context, notes: &mut Vec<String>) -> Result<Option<String>> {
         let path = format!("{SESSIONS}/_snapshot");
-        if !self.snapshots.lock().await.wanted {
+        let mut snapshots = self.snapshots.lock().await;
+        if !snapshots.wanted {
             return Ok(None);
         }
-        let (response, _) = self.get(cx, &path).await?;
+        // All snapshots are taken for minutes, not for seconds: no use in trying again soon.
+        let (mut response, _) = self.ask(cx, &path, |path| HttpRequest::get(path).attempts(1)).await?;
+        if response.status >= 500 {
+            (response, _) = self.get(cx, &path).await?;
+        }
         let id = match response.status {
             200 => {
                 let text = String::from_utf8_lossy(&response.body);
@@ -145,28 +173,41 @@ impl Api {
             // Before 7.1 this is the key of a session that does not exist.
             400 | 404 | 405 => None,
             429 => {
-                return Err(refusal(&response).at(self.place(&path)).hint(
-                    "too many readers hold search snapshots; they expire 5 minutes after their last use. \
-                     Try later, or set snapshots = false",
-                ));
+                notes.push("other readers hold all search snapshots; the basic search was used instead".to_owned());
+                return Ok(None);
             }
             _ => return Err(self.refused(&response, &path)),
         };
-        let mut snapshots = self.snapshots.lock().await;
         let Some(id) = id else {
             snapshots.wanted = false;
             return Ok(None);
         };
         let now = cx.now();
-        match &snapshots.last {
-            Some((last, since)) if *last == id => {
-                if since.plus(FRESH) < now {
-                    return Ok(None);
-                }
-            }
-            _ => snapshots.last = Some((id.clone(), now)),
+        let (current, since) = match &snapshots.last {
+            Some((last, since)) if *last == id => (since.plus(FRESH) >= now, *since),
+            // Another process with the same account may have made it long ago.
+            _ => (self.shows_the_present(cx, &id).await?, now),
+        };
+        snapshots.last = Some((id.clone(), if current { since } else { Time::EPOCH }));
+        if !current {
+            notes.push("the search snapshot on offer was old; the basic search was used instead".to_owned());
         }
-        Ok(Some(id))
+        Ok(current.then_some(id))
+    }
+
+    /// Whether a snapshot shows the same newest sessions, in the same revisions, as a search of now.
+    async fn shows_the_present(&self, cx: &Context, id: &str) -> Result<bool> {
+        let newest = format!("{SESSIONS}?fields=revision,active&sort=-start_time&limit={COMPARED}");
+        let (now, _) = self.get(cx, &newest).await?;
+        let (then, _) = self.get(cx, &format!("{newest}&snapshot={}", encode(id))).await?;
+        if now.status != 200 || then.status != 200 {
+            return Ok(false);
+        }
+        let items = |response: &HttpResponse| {
+            let list: List<'_> = serde_json::from_slice(&response.body).ok()?;
+            Some(list.items.iter().map(|item| item.get().to_owned()).collect::<Vec<_>>())
+        };
+        Ok(matches!((items(&now), items(&then)), (Some(now), Some(then)) if now == then))
     }
 
     /// Number of sessions in all, the appliance's own count.

@@ -13,6 +13,7 @@ mod info;
 mod login;
 mod normalize;
 mod object;
+mod position;
 mod record;
 mod scan;
 mod verdict;

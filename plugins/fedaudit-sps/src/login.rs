@@ -27,6 +27,8 @@ pub(crate) struct Login {
     pub(crate) appliance: Appliance,
     /// Why this node must not be read, if it must not.
     refused: Option<Error>,
+    /// What every answer obtained with this login has to be taken with.
+    pub(crate) note: Option<String>,
 }
 
 impl Login {
@@ -139,17 +141,35 @@ impl Logins {
                 return Err(error);
             }
         };
-        let mut login = Login { cookie, appliance: Appliance::default(), refused: None };
+        let mut login = Login { cookie, appliance: Appliance::default(), refused: None, note: None };
+        self.introduce(cx, http, &mut login).await?;
+        Ok(login)
+    }
+
+    /// Asks the appliance who it is, and decides whether it may be read.
+    async fn introduce(&self, cx: &Context, http: &HttpClient, login: &mut Login) -> Result<()> {
         let response = http.send(cx, login.sign(HttpRequest::get("/api/info"))).await?;
-        if response.status == 200 {
-            login.appliance = appliance(&response)
-                .map_err(|error| malformed(&response, &error).at(format!("GET {}/api/info", http.origin())))?;
-        } else {
-            tracing::warn!(status = response.status, "the appliance does not tell its version and roles");
+        match response.status {
+            200 => {
+                login.appliance = appliance(&response)
+                    .map_err(|error| malformed(&response, &error).at(format!("GET {}/api/info", http.origin())))?;
+            }
+            401 | 429 | 500.. => return Err(refusal(&response).at(format!("GET {}/api/info", http.origin()))),
+            // The sessions may be readable all the same; but nobody knows whether they are the node's own.
+            status => {
+                login.note = Some(format!(
+                    "the appliance does not tell its version and roles (HTTP {status}): if it is a search minion, its \
+                     sessions are on the search master only"
+                ));
+            }
         }
         login.appliance.server_time = response.server_time();
+        let minion = login.appliance.roles.iter().any(|role| role == "search-minion");
+        if minion && self.allow_search_minion {
+            login.note = Some("this node is a search minion: its sessions are on the search master only".to_owned());
+        }
         login.refused = self.minion(&login.appliance);
-        Ok(login)
+        Ok(())
     }
 
     /// A minion answers every search with "nothing", and looks healthy.
