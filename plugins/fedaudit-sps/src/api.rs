@@ -103,7 +103,7 @@ pub(crate) struct Api {
 }
 
 /// The appliance's search is slow and shared with people; no limit is documented, so this one is small.
-const AT_ONCE: usize = 2;
+pub(crate) const AT_ONCE: usize = 2;
 /// Newest sessions by which a snapshot is compared with the present.
 const COMPARED: usize = 25;
 
@@ -208,6 +208,24 @@ impl Api {
             Some(list.items.iter().map(|item| item.get().to_owned()).collect::<Vec<_>>())
         };
         Ok(matches!((items(&now), items(&then)), (Some(now), Some(then)) if now == then))
+    }
+
+    /// GET of one session.
+    pub(crate) async fn session(&self, cx: &Context, key: &str) -> Result<(HttpResponse, String)> {
+        let path = format!("{SESSIONS}/{}", encode(key));
+        Ok((self.get(cx, &path).await?.0, path))
+    }
+
+    /// GET of a part of one of a session's lists.
+    pub(crate) async fn detail(
+        &self,
+        cx: &Context,
+        key: &str,
+        list: &str,
+        offset: u64,
+    ) -> Result<(HttpResponse, String)> {
+        let path = format!("{SESSIONS}/{}/{list}?limit={LARGEST_PAGE}&offset={offset}", encode(key));
+        Ok((self.get(cx, &path).await?.0, path))
     }
 
     /// Number of sessions in all, the appliance's own count.

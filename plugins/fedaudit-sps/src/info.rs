@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use fedaudit_core::{BlindSpot, Bound, Operator, Order, Pushable, SourceInfo, StreamInfo, StreamKind};
+use fedaudit_core::{
+    Action, BlindSpot, Bound, Operator, Order, Predicate, Pushable, SourceInfo, StreamInfo, StreamKind,
+};
+
+use crate::config::{Config, Detail};
 
 /// Sessions of the gateway, current and past.
 pub(crate) const SESSIONS: &str = "sessions";
@@ -13,8 +17,9 @@ pub(crate) const SESSION_EVENTS: &str = "sps.sessions";
 const MAPPING: u32 = 1;
 const DAY: Duration = Duration::from_hours(24);
 
-pub(crate) fn source_info(origin: &str, look_back: Duration) -> SourceInfo {
-    SourceInfo {
+pub(crate) fn source_info(origin: &str, config: &Config) -> SourceInfo {
+    let look_back = config.look_back();
+    let mut info = SourceInfo {
         product: "sps".to_owned(),
         plugin: env!("CARGO_PKG_NAME").to_owned(),
         plugin_version: format!("{}+map{MAPPING}", env!("CARGO_PKG_VERSION")),
@@ -43,7 +48,89 @@ pub(crate) fn source_info(origin: &str, look_back: Duration) -> SourceInfo {
                 &["user_name", "protocol", "dst_ip", "src_ip", "policy", "source_node"],
             ),
         ],
+    };
+    for detail in Detail::ALL {
+        if config.details.contains(&detail) {
+            info.streams.push(detail_stream(detail, config));
+        } else if let (Some(action), Some(events)) =
+            (only_here(detail), info.streams.iter_mut().find(|stream| stream.name == SESSION_EVENTS))
+        {
+            events.blind_spots.push(BlindSpot {
+                predicates: vec![Predicate::any_of("action", [action])],
+                reason: format!(
+                    "{} of sessions are read only where the source's details name \"{}\"",
+                    detail.path(),
+                    detail.path()
+                ),
+            });
+        }
     }
+    info
+}
+
+/// The action that no other stream of this source shows.
+fn only_here(detail: Detail) -> Option<&'static str> {
+    match detail {
+        Detail::Events => Some(Action::ExecRun.as_str()),
+        Detail::TrailDownloads => Some(Action::LogRead.as_str()),
+        Detail::Alerts | Detail::Channels => None,
+    }
+}
+
+/// A list below sessions. Conditions choose the sessions whose lists are asked for, so only what an entry shares with its
+/// session can be pushed.
+fn detail_stream(detail: Detail, config: &Config) -> StreamInfo {
+    let columns: &[&str] = match detail {
+        Detail::TrailDownloads => &["session_id"],
+        // An alert's policy is its rule.
+        Detail::Alerts => &["session_id", "user_name", "protocol", "dst_ip", "src_ip", "source_node"],
+        _ => &["session_id", "user_name", "protocol", "dst_ip", "src_ip", "policy", "source_node"],
+    };
+    let reach = config.reach(detail);
+    let always = |reason: String| BlindSpot { predicates: Vec::new(), reason };
+    let mut blind_spots = vec![
+        always(
+            "an account under an audit data access rule sees a filtered list, and the product does not say so"
+                .to_owned(),
+        ),
+        always(match detail {
+            Detail::Events => {
+                "only indexed recordings have events, and only contents that the indexing policy extracts".to_owned()
+            }
+            Detail::Alerts => {
+                "only content policies that store their matches in the connection database show alerts".to_owned()
+            }
+            Detail::Channels => "connections that opened no channel have none".to_owned(),
+            Detail::TrailDownloads => format!(
+                "downloads of recordings whose session began more than {} days before the window (downloads_back_days) are not seen",
+                reach.as_secs() / 86_400
+            ),
+        }),
+    ];
+    if detail != Detail::TrailDownloads {
+        blind_spots.push(always(format!(
+            "of a session that began more than {} hours before the window (look_back_hours) something is seen only while it is running",
+            reach.as_secs() / 3600
+        )));
+    }
+    StreamInfo {
+        time_field: "time".to_owned(),
+        granularity: Duration::from_millis(1),
+        order: Order::None,
+        pushable: pushable(columns),
+        // Recordings are indexed after their sessions.
+        lateness: DAY,
+        look_back: reach,
+        blind_spots,
+        ..StreamInfo::new(detail.stream(), StreamKind::Events)
+    }
+}
+
+fn pushable(columns: &[&str]) -> Vec<Pushable> {
+    columns
+        .iter()
+        .map(|column| Pushable { column: (*column).to_owned(), operators: vec![Operator::In], exact: false })
+        .collect()
 }
 
 fn stream(name: &str, kind: StreamKind, look_back: Duration, columns: &[&str]) -> StreamInfo {
@@ -55,10 +142,7 @@ fn stream(name: &str, kind: StreamKind, look_back: Duration, columns: &[&str]) -
         upper_bound: Bound::None,
         granularity: Duration::from_millis(1),
         order: Order::Ascending,
-        pushable: columns
-            .iter()
-            .map(|column| Pushable { column: (*column).to_owned(), operators: vec![Operator::In], exact: false })
-            .collect(),
+        pushable: pushable(columns),
         // Documents may appear or be revised long after the session began.
         lateness: DAY,
         look_back,

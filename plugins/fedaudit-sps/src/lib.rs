@@ -2,12 +2,15 @@
 //!
 //! # Tour
 //!
-//! `scan` reads the list page by page, over `api` (requests, answers, refusals) and `login` (the one login); `filter`
-//! translates conditions; `record` decodes one session document out of an `object`, `normalize` makes rows of it.
+//! `scan` walks through the session list page by page, over `api` (requests, answers, refusals) and `login` (the one
+//! login); `position` is where a walk stands, `filter` translates conditions; `record` decodes one session document out of
+//! an `object`, `normalize` makes rows of it. `details` reads the lists below sessions, `entry` makes rows of those.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod api;
 mod config;
+mod details;
+mod entry;
 mod filter;
 mod info;
 mod login;
@@ -24,9 +27,10 @@ use async_trait::async_trait;
 use fedaudit_core::{AuditSource, Context, ErrorKind, Page, PageRequest, Plugin, Result, SourceHealth, SourceInfo};
 use fedaudit_transport::HttpClient;
 
-pub use config::Config;
+pub use config::{Config, Detail};
 
 use api::Api;
+use details::Details;
 use login::Logins;
 use scan::Scan;
 
@@ -40,12 +44,13 @@ impl Plugin for Sps {
 
     fn build(_name: &str, config: Config) -> Result<Box<dyn AuditSource>> {
         let origin = config.origin()?;
-        let info = info::source_info(origin.as_str(), config.look_back());
+        let info = info::source_info(origin.as_str(), &config);
+        let details = Details::new(&config)?;
         let http = HttpClient::new(origin, &config.tls)?;
         let look_back = config.look_back();
         let logins = Logins::new(config.username, config.password, config.login_method, config.allow_search_minion);
         let api = Api::new(http, logins, config.snapshots);
-        Ok(Box::new(Source { info, api, look_back, user_forms: config.user_forms }))
+        Ok(Box::new(Source { info, api, look_back, user_forms: config.user_forms, details }))
     }
 }
 
@@ -56,6 +61,7 @@ struct Source {
     api: Api,
     look_back: Duration,
     user_forms: Vec<String>,
+    details: Details,
 }
 
 #[async_trait]
@@ -95,6 +101,9 @@ impl AuditSource for Source {
     }
 
     async fn fetch(&self, cx: &Context, request: &PageRequest) -> Result<Page> {
+        if let Some(detail) = self.details.of_stream(&request.stream) {
+            return self.details.page(cx, &self.api, detail, request).await;
+        }
         Scan { api: &self.api, look_back: self.look_back, user_forms: &self.user_forms }.page(cx, request).await
     }
 

@@ -118,7 +118,8 @@ fn push(
     }
 }
 
-fn common<'a>(record: &'a Record<'_>, version: Option<&'a str>) -> EventRow<'a> {
+/// What every event of a session says of the session.
+pub(crate) fn common<'a>(record: &'a Record<'_>, version: Option<&'a str>) -> EventRow<'a> {
     let reached = record.server.host.as_deref().or(record.server.ip.as_deref());
     EventRow {
         user_name: record.user.name.as_deref(),

@@ -73,6 +73,8 @@ pub(crate) struct Record<'a> {
     pub(crate) risk: Option<i32>,
     pub(crate) has_recording: Option<bool>,
     pub(crate) recording_ref: Option<Cow<'a, str>>,
+    /// Whether the contents of the recording were extracted: the word, or the number of early releases.
+    pub(crate) index_status: Option<Cow<'a, str>>,
     pub(crate) confidence: Confidence,
     pub(crate) confidence_reason: &'static str,
     pub(crate) revision: Option<i64>,
@@ -115,6 +117,7 @@ impl<'a> Record<'a> {
         record.deny_reason = recording.text("deny_reason");
         let accepted_channel = recording.boolean("has_accepted_channel");
         let recording_verdict = recording.take("verdict");
+        record.index_status = recording.peek("index_status").and_then(text_of);
         let trail = record.trail(&mut recording, &mut body);
 
         let mut endpoints = [body.object("client"), body.object("server"), recording.object("server_local")];
@@ -322,11 +325,18 @@ impl<'a> Account<'a> {
             None => (user.text("name"), user.text("name_domain")),
         };
         let id = user.text("id");
-        let Some(original) = original else { return Self { uid: id, ..Self::default() } };
+        match original {
+            Some(original) => Self::of(original, realm.as_deref(), id),
+            None => Self { uid: id, ..Self::default() },
+        }
+    }
+
+    /// An account by its name, its realm where that comes on its own, and its id.
+    pub(crate) fn of(original: Cow<'a, str>, realm: Option<&str>, id: Option<Cow<'a, str>>) -> Self {
         let principal = Principal::parse(&original, BareNames::KeepCase);
         let kind = principal.user_type;
         let name = principal.name.as_deref();
-        let (name, domain) = match (&principal.domain, realm.as_deref()) {
+        let (name, domain) = match (&principal.domain, realm) {
             (None, Some(realm)) => (name.map(|name| fold(name).into_owned()), Some(fold(realm.trim()).into_owned())),
             (domain, _) => (name.map(str::to_owned), domain.as_deref().map(str::to_owned)),
         };
@@ -336,7 +346,7 @@ impl<'a> Account<'a> {
 }
 
 /// ISO 8601 with or without a zone, or Unix seconds as releases before 5 LTS wrote them.
-fn read_time(text: &str) -> Option<(Time, TimeQuality, bool)> {
+pub(crate) fn read_time(text: &str) -> Option<(Time, TimeQuality, bool)> {
     if let Ok(seconds) = text.parse::<i64>() {
         return Time::from_number(seconds).map(|time| (time, TimeQuality::Seconds, false));
     }
