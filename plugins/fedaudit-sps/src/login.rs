@@ -124,10 +124,11 @@ impl Logins {
         let cookie = match response.status {
             200..300 => session_cookie(&response).ok_or_else(|| interactive(&response)),
             401 if asks_for_more(&response) => Err(interactive(&response)),
-            401 => Err(refusal(&response).hint(
-                "check username and password; an account of another login backend needs login_method. \
+            401 => Err(refusal(&response).hint(format!(
+                "check username and password; an account of another login backend needs login_method{}. \
                  The password is not tried again, so that the account is not locked",
-            )),
+                self.offered(cx, http).await
+            ))),
             _ => Err(refusal(&response)
                 .hint("is this the address of the SPS web interface, with management access enabled?")),
         };
@@ -144,6 +145,26 @@ impl Logins {
         let mut login = Login { cookie, appliance: Appliance::default(), refused: None, note: None };
         self.introduce(cx, http, &mut login).await?;
         Ok(login)
+    }
+
+    /// The ways to log in that the appliance names to anybody, for a hint.
+    async fn offered(&self, cx: &Context, http: &HttpClient) -> String {
+        // 6.x has the second one.
+        for (path, member) in
+            [("/api/authentication/login_methods", "login_methods"), ("/api/authentication/types", "types")]
+        {
+            let request = HttpRequest::get(path).header("accept", "application/json").attempts(1);
+            let Ok(response) = http.send(cx, request).await else { break };
+            let text = String::from_utf8_lossy(&response.body);
+            let names = Object::parse(&text)
+                .ok()
+                .filter(|_| response.status == 200)
+                .and_then(|mut answer| serde_json::from_str::<Vec<String>>(answer.take(member)?.get()).ok());
+            if let Some(names) = names {
+                return format!(" (the appliance offers: {})", names.join(", "));
+            }
+        }
+        String::new()
     }
 
     /// Asks the appliance who it is, and decides whether it may be read.

@@ -123,7 +123,9 @@ impl Walk<'_> {
             }
         }
         let mut wanted: Vec<bool> = vec![false; decoded.len()];
-        best.values().for_each(|(_, at)| wanted[*at] = true);
+        for (_, at) in best.values() {
+            wanted[*at] = true;
+        }
         let sight = |record: &'_ Result<Record<'p>, String>| {
             let record = record.as_ref().ok()?;
             Some((record.key.clone(), record.start.time.map(Time::micros), record.revision.unwrap_or(1)))

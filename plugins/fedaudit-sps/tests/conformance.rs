@@ -1,8 +1,12 @@
 //! The plugin against the stand-in appliance, over real TLS on loopback.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+#[path = "conformance/details.rs"]
+mod details;
 #[path = "conformance/harness.rs"]
 mod harness;
+#[path = "conformance/logins.rs"]
+mod logins;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -410,7 +414,7 @@ async fn a_snapshot_of_another_process_is_not_taken_for_the_present() {
     bench.stand_in.replace(over.clone());
     // A source that knows nothing of the first one is handed the same snapshot.
     let read = bench.read(&*bench.source(""), PageRequest::first(SESSIONS, Window::ALL)).await;
-    assert_eq!(read.matching("state", "closed").contains(&over.key), true);
+    assert!(read.matching("state", "closed").contains(&over.key));
     assert!(read.notes.iter().any(|note| note.contains("was old")), "{:?}", read.notes);
 }
 
@@ -592,80 +596,6 @@ async fn a_record_that_is_none_is_kept_and_told() {
 }
 
 #[tokio::test]
-async fn a_refused_password_is_tried_once() {
-    let bench = Bench::new(&world(), Options { password: "another".to_owned(), ..Options::default() }).await;
-    let source = bench.source("");
-    for _ in 0..3 {
-        let error = bench.try_read(&*source, PageRequest::first(SESSIONS, Window::ALL)).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
-        assert!(error.hint_text().is_some_and(|hint| hint.contains("login_method")), "{error:?}");
-        assert!(!format!("{error:?}").contains("reader-password"));
-    }
-    assert_eq!(source.check(&bench.cx).await.unwrap_err().kind(), ErrorKind::Unauthenticated);
-    assert_eq!(bench.log.entries().len(), 1);
-    source.close(&bench.cx).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_second_factor_is_named() {
-    let bench = Bench::new(&world(), Options { second_factor: true, ..Options::default() }).await;
-    let error = bench.source("").check(&bench.cx).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
-    assert!(error.message().contains("interactive"), "{error:?}");
-}
-
-#[tokio::test]
-async fn check_tells_version_identity_and_rights() {
-    let world = world();
-    let bench = Bench::new(&world, Options { login_method: Some("local".to_owned()), ..Options::default() }).await;
-    let source = bench.source("login_method = \"local\"");
-    let health = source.check(&bench.cx).await.unwrap();
-    assert_eq!(health.product_version.as_deref(), Some("8.2.0"));
-    assert_eq!(health.fingerprint.as_deref(), Some(world.sps.hostname.as_str()));
-    assert_eq!(health.account.as_deref(), Some("reader"));
-    assert!(health.server_time.is_some());
-    assert_eq!(health.denied, []);
-    source.close(&bench.cx).await.unwrap();
-
-    let bench = Bench::new(&world, Options { may_search: false, ..Options::default() }).await;
-    let source = bench.source("");
-    let health = source.check(&bench.cx).await.unwrap();
-    assert_eq!(health.denied.len(), 2);
-    assert!(health.denied[0].1.contains("Search privilege"), "{:?}", health.denied);
-    let error = bench.try_read(&*source, PageRequest::first(EVENTS, Window::ALL)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Denied);
-}
-
-#[tokio::test]
-async fn a_search_minion_is_refused() {
-    let bench = Bench::new(&world(), Options { roles: vec!["search-minion".to_owned()], ..Options::default() }).await;
-    let source = bench.source("");
-    let error = bench.try_read(&*source, PageRequest::first(SESSIONS, Window::ALL)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.message().contains("search master"), "{error:?}");
-    source.close(&bench.cx).await.unwrap();
-    assert_eq!(bench.stand_in.open_logins(), 0);
-    bench.source("allow_search_minion = true").check(&bench.cx).await.unwrap();
-}
-
-#[tokio::test]
-async fn close_logs_out_and_may_be_called_at_any_time() {
-    let bench = Bench::new(&world(), Options::default()).await;
-    let source = bench.source("");
-    source.close(&bench.cx).await.unwrap();
-    assert_eq!(bench.log.entries().len(), 0);
-    let request = PageRequest { page_size: Some(5), ..PageRequest::first(SESSIONS, Window::ALL) };
-    let (a, b) = tokio::join!(source.fetch(&bench.cx, &request), source.fetch(&bench.cx, &request));
-    assert!(a.is_ok() && b.is_ok());
-    assert_eq!((bench.stand_in.logins(), bench.stand_in.open_logins()), (1, 1));
-    source.close(&bench.cx).await.unwrap();
-    source.close(&bench.cx).await.unwrap();
-    assert_eq!(bench.stand_in.open_logins(), 0);
-    source.fetch(&bench.cx, &request).await.unwrap();
-    assert_eq!(bench.stand_in.logins(), 2);
-}
-
-#[tokio::test]
 async fn answers_that_are_none() {
     let bench = Bench::new(&world(), Options::default()).await;
     let source = bench.source("");
@@ -714,6 +644,93 @@ async fn the_products_own_count() {
     assert_eq!((page.observed.count, page.rows.num_rows()), (None, 0));
 }
 
+#[tokio::test]
+async fn two_generations_tell_the_same() {
+    let mut world = world();
+    for session in &mut world.sps.sessions {
+        // Whole seconds are all that the earliest releases keep.
+        session.start = session.start / SECOND * SECOND;
+        session.end = session.end.map(|end| end / SECOND * SECOND);
+    }
+    // What 6.0 does not have, what differs because it is the text of the product, and how precise a text is.
+    let sessions_differ = ["risk_score", "product_version", "raw", "raw_sha256", "unmapped"];
+    let early_differ = ["start_time_original", "end_time_original"];
+    let more = "details = [\"events\", \"channels\", \"alerts\", \"trail_downloads\"]";
+    let read = async |options: Options, stream: &str| {
+        let bench = Bench::new(&world, options).await;
+        let source = bench.source(more);
+        bench.read(&*source, PageRequest::first(stream, Window::ALL)).await
+    };
+    let six = || Options { firmware: "6.0.9".to_owned(), ..Options::default() };
+    let early = || Options { old_bodies: true, ..six() };
+    let key = |stream: &str| if stream == SESSIONS { "session_key" } else { "event_key" };
+    for stream in [SESSIONS, EVENTS, "sps.events", "sps.alerts", "sps.channels", "sps.trail_downloads"] {
+        let current = read(Options::default(), stream).await.sorted_by(key(stream));
+        assert!(current.rows() > 20, "{stream}");
+        let mut exceptions = sessions_differ.to_vec();
+        if stream == "sps.channels" {
+            // Channels of early releases have numbers and whole seconds since 1970.
+            exceptions.extend(["record_id", "time_original", "time_quality"]);
+        }
+        assert_eq!(
+            current.differences(&read(six(), stream).await.sorted_by(key(stream)), &exceptions),
+            [""; 0],
+            "{stream}"
+        );
+        exceptions.extend(early_differ);
+        exceptions.extend(["time_original", "time_quality"]);
+        if stream == "sps.events" {
+            exceptions.push("event_code");
+            exceptions.push("event_key");
+        }
+        let early = read(early(), stream).await.sorted_by(if stream == "sps.events" { "time" } else { key(stream) });
+        let current = if stream == "sps.events" { current.sorted_by("time") } else { current };
+        assert_eq!(current.differences(&early, &exceptions), [""; 0], "{stream} of early releases");
+    }
+}
+
+#[tokio::test]
+async fn keys_with_any_characters() {
+    let mut world = world();
+    world.sps.sessions.truncate(6);
+    for (at, key) in ["2", "svc-a/b:c d", "ünï%20", "a+b&c=d?#", "\"quoted\\\"", "0123456789abcdef0123456789abcdef"]
+        .into_iter()
+        .enumerate()
+    {
+        world.sps.sessions[at].key = key.to_owned();
+    }
+    let bench = Bench::new(&world, Options::default()).await;
+    let source = bench.source("details = [\"channels\"]");
+    let read = bench.read(&*source, PageRequest::first(SESSIONS, Window::ALL)).await;
+    assert_eq!(read.set("session_id"), keys(&world.sps.sessions));
+    let channels = bench.read(&*source, PageRequest::first("sps.channels", Window::ALL)).await;
+    let recorded = keys(world.sps.sessions.iter().filter(|session| session.has_trail));
+    assert_eq!((channels.set("session_id"), channels.rejected.len()), (recorded, 0));
+}
+
+#[test]
+fn blind_spots_are_said() {
+    let base = "url = \"https://sps.example\"\nusername = \"reader\"\npassword = \"env:SPS_PASSWORD\"\n";
+    let build =
+        |more: &str| fedaudit_sps::Sps::build("sps-1", toml::from_str(&format!("{base}{more}")).unwrap()).unwrap();
+    let source = build("");
+    let stream = source.info().stream(EVENTS).unwrap();
+    let said = |part: &str| stream.blind_spots.iter().any(|spot| spot.reason.contains(part));
+    assert!(said("access rule") && said("search-local") && said("logins to the appliance itself"));
+    assert!(stream.lateness >= Duration::from_hours(24));
+    // A question about downloads is blind where they are not read, and is not where they are.
+    let about = |stream: &fedaudit_core::StreamInfo, action: &str| {
+        stream.blind_spots.iter().any(|spot| spot.predicates == [Predicate::any_of("action", [action])])
+    };
+    assert!(about(stream, "log.read") && about(stream, "exec.run"));
+    let source = build("details = [\"trail_downloads\"]");
+    assert!(!about(source.info().stream(EVENTS).unwrap(), "log.read"));
+    assert_eq!(source.info().streams.len(), 3);
+    let downloads = source.info().stream("sps.trail_downloads").unwrap();
+    assert_eq!(downloads.look_back, Duration::from_hours(24 * 30));
+    assert!(downloads.blind_spots.iter().any(|spot| spot.reason.contains("30 days")));
+}
+
 #[test]
 fn configuration_that_is_wrong() {
     let base = "url = \"https://sps.example\"\nusername = \"reader\"\npassword = \"env:SPS_PASSWORD\"\n";
@@ -729,6 +746,9 @@ fn configuration_that_is_wrong() {
         base.replace("env:SPS_PASSWORD", "hunter2"),
         base.replace("\"reader\"", "\"a:b\""),
         format!("{base}user_forms = [\"x\"]"),
+        format!("{base}details = [\"screens\"]"),
+        format!("{base}naive_time_zone = \"Europe/Budapest\""),
+        format!("{base}naive_time_zone = \"\""),
     ] {
         let error = build(&wrong).unwrap_err();
         assert!(!error.contains("hunter2\" "), "{error}");

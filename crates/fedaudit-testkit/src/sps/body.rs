@@ -209,9 +209,7 @@ pub(super) fn push_body(out: &mut Vec<u8>, session: &SpsSession, wanted: Option<
     body.object("user", |user| {
         user.text("id", &session.user_id);
         user.text("name", &session.user_name);
-        if !current {
-            user.text("server_username", &session.server_username);
-        } else {
+        if current {
             user.literal("name_domain", "null");
             match &session.gateway_username {
                 Some(name) => user.text("gateway_username", name),
@@ -225,6 +223,8 @@ pub(super) fn push_body(out: &mut Vec<u8>, session: &SpsSession, wanted: Option<
                 user.out.push(b']');
             }
             user.literal("server_username_domain", "[]");
+        } else {
+            user.text("server_username", &session.server_username);
         }
     });
     body.text("verdict", session.verdict);

@@ -404,15 +404,12 @@ fn decoded(piece: &str) -> String {
     let mut rest = piece;
     while let Some((plain, encoded)) = rest.split_once('%') {
         bytes.extend_from_slice(plain.as_bytes());
-        match encoded.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &encoded[2..];
-            }
-            None => {
-                bytes.push(b'%');
-                rest = encoded;
-            }
+        if let Some(byte) = encoded.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            bytes.push(byte);
+            rest = &encoded[2..];
+        } else {
+            bytes.push(b'%');
+            rest = encoded;
         }
     }
     bytes.extend_from_slice(rest.as_bytes());

@@ -89,6 +89,15 @@ impl Bench {
         Sps::build("sps-1", toml::from_str(&text).unwrap()).unwrap()
     }
 
+    /// Another account than the usual one.
+    pub(crate) fn source_as(&self, username: &str, password: &Path, more: &str) -> Box<dyn AuditSource> {
+        let (url, folder, password) = (&self.server.origin, self.folder.path().display(), password.display());
+        let text = format!(
+            "url = \"{url}\"\nusername = \"{username}\"\npassword = \"file:{password}\"\ntls = {{ ca_file = \"{folder}/ca.pem\" }}\n{more}"
+        );
+        Sps::build("sps-1", toml::from_str(&text).unwrap()).unwrap()
+    }
+
     pub(crate) async fn read(&self, source: &dyn AuditSource, request: PageRequest) -> Read {
         self.try_read(source, request).await.unwrap()
     }
@@ -102,6 +111,7 @@ impl Bench {
                 Next::More(cursor) => request.cursor = Some(cursor),
                 Next::End(reason) => {
                     read.end = reason;
+                    assert_eq!(self.stand_in.complaints(), Vec::<String>::new());
                     return Ok(read);
                 }
             }
@@ -168,6 +178,40 @@ impl Read {
         let mut facts: Vec<Facts> = (0..self.rows()).map(|row| (at(&first, row), at(&second, row))).collect();
         facts.sort();
         facts
+    }
+
+    /// The same rows in the order of a column, and of the rest where that is the same.
+    pub(crate) fn sorted_by(&self, column: &str) -> Self {
+        let whole = arrow_select::concat::concat_batches(&self.batches[0].schema(), &self.batches).unwrap();
+        let row = |at: usize| {
+            let cells =
+                ["session_key", "message"].map(|name| whole.column_by_name(name).and_then(|_| cell(&whole, name, at)));
+            (
+                cell(&whole, column, at),
+                cells,
+                whole.column_by_name("sequence").and_then(|_| cell(&whole, "sequence", at)),
+            )
+        };
+        let mut order: Vec<u32> = (0..whole.num_rows() as u32).collect();
+        order.sort_by_key(|at| row(*at as usize));
+        let order = arrow_array::UInt32Array::from(order);
+        let sorted = arrow_select::take::take_record_batch(&whole, &order).unwrap();
+        Self { batches: vec![sorted], ..Self::default() }
+    }
+
+    /// Columns in which two readings differ, and where, but for those that may.
+    pub(crate) fn differences(&self, other: &Self, exceptions: &[&str]) -> Vec<String> {
+        assert_eq!(self.rows(), other.rows());
+        let mut found = Vec::new();
+        for field in self.batches[0].schema().fields() {
+            let name = field.name().as_str();
+            if exceptions.contains(&name) {
+                continue;
+            }
+            let (a, b) = (self.texts(name), other.texts(name));
+            found.extend(a.iter().zip(&b).find(|(a, b)| a != b).map(|(a, b)| format!("{name}: {a:?} and {b:?}")));
+        }
+        found
     }
 
     pub(crate) fn set(&self, column: &str) -> BTreeSet<String> {
