@@ -2,7 +2,7 @@
 //! like.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::login::{Appliance, Login, Logins};
-use crate::object::{Object, text_of};
+use crate::object::{Tape, text_of};
 
 /// Larger values are cut to this one without a word.
 pub(crate) const LARGEST_PAGE: usize = 500;
@@ -167,8 +167,8 @@ impl Api {
         let id = match response.status {
             200 => {
                 let text = String::from_utf8_lossy(&response.body);
-                let mut answer = Object::parse(&text).map_err(|error| self.unreadable(&response, &error, &path))?;
-                answer.object("body").text("snapshot").map(Cow::into_owned)
+                let tape = Tape::check(&text).map_err(|error| self.unreadable(&response, &error, &path))?;
+                tape.root().object("body").text("snapshot").map(Cow::into_owned)
             }
             // Before 7.1 this is the key of a session that does not exist.
             400 | 404 | 405 => None,
@@ -288,7 +288,7 @@ impl Api {
     }
 
     /// The error for an answer that is not what the interface promises.
-    pub(crate) fn unreadable(&self, response: &HttpResponse, error: &serde_json::Error, path: &str) -> Error {
+    pub(crate) fn unreadable(&self, response: &HttpResponse, error: &dyn Display, path: &str) -> Error {
         let html = response.header("content-type").is_some_and(|kind| kind.contains("html"));
         let found = if html {
             error_for(response)
@@ -307,7 +307,7 @@ impl Api {
 pub(crate) fn refusal(response: &HttpResponse) -> Error {
     let error = error_for(response);
     let text = String::from_utf8_lossy(&response.body);
-    let Some(words) = Object::parse(&text).ok().and_then(|mut body| error_words(body.take("error")?)) else {
+    let Some(words) = Tape::check(&text).ok().and_then(|tape| error_words(tape.root().take("error")?)) else {
         return error;
     };
     let again = Error::new(error.kind(), format!("HTTP {}: {words}", response.status));
@@ -318,9 +318,10 @@ pub(crate) fn refusal(response: &HttpResponse) -> Error {
 }
 
 /// `{"type", "message"}`, or a bare text.
-fn error_words(error: &RawValue) -> Option<String> {
-    let words = match Object::parse(error.get()) {
-        Ok(mut error) => {
+fn error_words(error: &str) -> Option<String> {
+    let words = match Tape::parse(error) {
+        Ok(tape) => {
+            let mut error = tape.root();
             let parts: Vec<_> = [error.text("type"), error.text("message")].into_iter().flatten().collect();
             parts.join(": ")
         }

@@ -6,6 +6,9 @@ use fedaudit_core::{Error, ErrorKind, Result, Time};
 use fedaudit_transport::{Origin, SecretRef, TlsConfig};
 use serde::Deserialize;
 
+/// 2000-01-01T12:00:00Z
+const NOON: i64 = 946_728_000;
+
 /// A list that hangs below each session, and is a stream of its own when it is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -132,7 +135,6 @@ impl Config {
                 Error::new(ErrorKind::Config, format!("naive_time_zone '{zone}' is no offset"))
                     .hint("write Z or +02:00")
             })?;
-        const NOON: i64 = 946_728_000;
         Ok(NOON - noon.time.seconds())
     }
 

@@ -204,7 +204,7 @@ impl Details {
         for (key, offset, response) in &documents {
             let decoded = serde_json::from_slice::<&RawValue>(&response.body)
                 .map_err(|error| error.to_string())
-                .and_then(|item| Record::decode(item, now));
+                .and_then(|item| Record::decode(item.get(), now));
             match decoded {
                 Ok(record) if concerns(detail, &record, walk) => parents.push(Parent { record, offset: *offset }),
                 Ok(_) => {}
@@ -368,7 +368,7 @@ impl Gathered {
             entries += list.items.len();
             self.observed.server_time = part.server_time().or(self.observed.server_time);
             for item in list.items {
-                match terms.push(&mut self.rows, session, item, &mut seen) {
+                match terms.push(&mut self.rows, session, item.get(), &mut seen) {
                     Ok(outside) => self.outside += usize::from(outside),
                     Err(reason) => self.rejected.push(Rejected { raw: item.get().to_owned(), reason }),
                 }

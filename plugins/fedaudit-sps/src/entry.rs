@@ -5,11 +5,10 @@ use std::collections::HashMap;
 
 use fedaudit_core::address::Address;
 use fedaudit_core::{Action, EventBuilder, EventRow, Outcome, Time, TimeQuality, Window};
-use serde_json::value::RawValue;
 
 use crate::config::Detail;
 use crate::normalize::common;
-use crate::object::{Object, Rest};
+use crate::object::{Object, Rest, Tape};
 use crate::record::{Account, Record, read_time};
 use crate::verdict;
 
@@ -45,10 +44,11 @@ impl Terms<'_> {
         &self,
         builder: &mut EventBuilder,
         session: &Record<'_>,
-        item: &RawValue,
+        item: &str,
         seen: &mut Seen,
     ) -> Result<bool, String> {
-        let mut outer = Object::parse(item.get()).map_err(|error| error.to_string())?;
+        let tape = Tape::parse(item)?;
+        let mut outer = tape.root();
         // Early releases wrap channels as they wrap sessions.
         let wrapped = outer.peek("body").is_some();
         let mut body = if wrapped { outer.object("body") } else { std::mem::take(&mut outer) };
@@ -68,7 +68,7 @@ impl Terms<'_> {
             (None, None) => (self.now, TimeQuality::Fetched),
         };
         row.time_original = moment.original.as_deref();
-        row.raw = item.get();
+        row.raw = item;
 
         let kind = first(&mut body, &["type", "psm.events.type", "alert_type"]);
         let number = first(&mut body, &["record_id", "psm.events.record_id"]);
@@ -177,7 +177,7 @@ impl Terms<'_> {
         }
     }
 
-    fn moment<'a>(&self, body: &mut Object<'a>, flags: &mut Vec<&'static str>) -> Moment<'a> {
+    fn moment<'a>(&self, body: &mut Object<'_, 'a>, flags: &mut Vec<&'static str>) -> Moment<'a> {
         let original = first(body, &["time", "psm.events.time", "start_time"]);
         let Some((written, quality, leap_second)) = original.as_deref().and_then(read_time) else {
             flags.push(if original.is_some() { "time_unparsed" } else { "time_missing" });
@@ -206,7 +206,7 @@ impl Terms<'_> {
 }
 
 /// Takes the first member that is there.
-fn first<'a>(object: &mut Object<'a>, names: &[&str]) -> Option<Cow<'a, str>> {
+fn first<'a>(object: &mut Object<'_, 'a>, names: &[&str]) -> Option<Cow<'a, str>> {
     names.iter().find_map(|name| object.text(name))
 }
 

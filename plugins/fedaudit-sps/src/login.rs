@@ -5,11 +5,10 @@ use std::sync::Arc;
 use base64::Engine as _;
 use fedaudit_core::{Context, Error, ErrorKind, Meter, Result, Secret, Time};
 use fedaudit_transport::{HttpClient, HttpRequest, HttpResponse, SecretRef};
-use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 
 use crate::api::{encode, refusal};
-use crate::object::{Object, text_of};
+use crate::object::{Object, Tape, texts};
 
 /// What the appliance says of itself.
 #[derive(Clone, Debug, Default)]
@@ -156,12 +155,10 @@ impl Logins {
             let request = HttpRequest::get(path).header("accept", "application/json").attempts(1);
             let Ok(response) = http.send(cx, request).await else { break };
             let text = String::from_utf8_lossy(&response.body);
-            let names = Object::parse(&text)
-                .ok()
-                .filter(|_| response.status == 200)
-                .and_then(|mut answer| serde_json::from_str::<Vec<String>>(answer.take(member)?.get()).ok());
+            let tape = Tape::check(&text).ok().filter(|_| response.status == 200);
+            let names = tape.and_then(|tape| texts(tape.root().take(member)?).map(|names| names.join(", ")));
             if let Some(names) = names {
-                return format!(" (the appliance offers: {})", names.join(", "));
+                return format!(" (the appliance offers: {names})");
             }
         }
         String::new()
@@ -237,20 +234,21 @@ fn malformed(response: &HttpResponse, error: &impl std::fmt::Display) -> Error {
     }
 }
 
-fn appliance(response: &HttpResponse) -> serde_json::Result<Appliance> {
+fn appliance(response: &HttpResponse) -> Result<Appliance, String> {
     let text = String::from_utf8_lossy(&response.body);
-    let mut body = Object::parse(&text)?.object("body");
-    let text = |body: &mut Object<'_>, name: &str| body.text(name).map(std::borrow::Cow::into_owned);
+    let tape = Tape::check(&text)?;
+    let mut body = tape.root().object("body");
+    let text = |body: &mut Object<'_, '_>, name: &str| body.text(name).map(std::borrow::Cow::into_owned);
     let host = text(&mut body, "hostname");
     let domain = text(&mut body, "domainname");
-    let roles = body.take("roles").and_then(|roles| serde_json::from_str::<Vec<&RawValue>>(roles.get()).ok());
+    let roles = body.take("roles").and_then(texts);
     Ok(Appliance {
         firmware: text(&mut body, "firmware_version"),
         host: match (host, domain) {
             (Some(host), Some(domain)) => Some(format!("{host}.{domain}")),
             (host, _) => host,
         },
-        roles: roles.unwrap_or_default().into_iter().filter_map(text_of).map(std::borrow::Cow::into_owned).collect(),
+        roles: roles.unwrap_or_default().into_iter().map(std::borrow::Cow::into_owned).collect(),
         server_time: None,
     })
 }

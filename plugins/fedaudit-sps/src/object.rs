@@ -1,72 +1,196 @@
-//! A JSON object taken apart member by member without building a tree, forgiving about leaves of an unexpected type:
-//! the appliance's bodies differ by version and nothing but the key is guaranteed.
+//! A JSON document taken apart in one pass without building a tree, forgiving about leaves of an unexpected type: the
+//! appliance's bodies differ by version and nothing but the key is guaranteed.
+//!
+//! The text has been read by a JSON parser before, as part of the answer it came in; finding its members again only has to
+//! find where they begin and end.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::cell::Cell;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+/// Objects inside objects deeper than this stay whole.
+const DEEPEST: usize = 6;
+
+/// The members of a document and of the objects inside it, each before those inside it.
+#[derive(Debug)]
+pub(crate) struct Tape<'a> {
+    members: Vec<Member<'a>>,
+}
+
+#[derive(Debug)]
+struct Member<'a> {
+    name: Cow<'a, str>,
+    /// As received.
+    value: &'a str,
+    /// Members up to the next one of the same object, this one included.
+    span: usize,
+    taken: Cell<bool>,
+}
 
 /// Members of an object in the order received. What is taken out has found its column; the rest is `unmapped`.
-#[derive(Debug, Default)]
-pub(crate) struct Object<'a> {
-    members: Vec<(Cow<'a, str>, &'a RawValue)>,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Object<'t, 'a> {
+    members: &'t [Member<'a>],
     wrong_types: usize,
 }
 
-/// A text that borrows from the answer where it holds no escapes.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+impl<'a> Tape<'a> {
+    /// Reads an object that is valid JSON; the error says what else it is.
+    pub(crate) fn parse(text: &'a str) -> Result<Self, &'static str> {
+        let mut reader = Reader { text, at: 0, members: Vec::with_capacity(112) };
+        reader.space();
+        reader.object(0).ok_or("no JSON object")?;
+        Ok(Self { members: reader.members })
+    }
 
-impl<'de> Deserialize<'de> for Object<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
+    /// Reads an object that nobody has looked at yet.
+    pub(crate) fn check(text: &'a str) -> Result<Self, String> {
+        serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| error.to_string())?;
+        Self::parse(text).map_err(str::to_owned)
+    }
 
-        impl<'de> Visitor<'de> for Members {
-            type Value = Object<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(32);
-                while let Some((Text(name), value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
-                    members.push((name, value));
-                }
-                Ok(Object { members, wrong_types: 0 })
-            }
-        }
-
-        deserializer.deserialize_map(Members)
+    /// The outermost object.
+    pub(crate) fn root(&self) -> Object<'_, 'a> {
+        Object { members: &self.members, wrong_types: 0 }
     }
 }
 
-impl<'a> Object<'a> {
-    /// Reads an object.
-    pub(crate) fn parse(text: &'a str) -> serde_json::Result<Self> {
-        serde_json::from_str(text)
+/// Finds the members of valid JSON.
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    members: Vec<Member<'a>>,
+}
+
+impl<'a> Reader<'a> {
+    fn byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while self.byte().is_some_and(|byte| byte.is_ascii_whitespace()) {
+            self.at += 1;
+        }
+    }
+
+    fn eat(&mut self, byte: u8) -> Option<()> {
+        self.space();
+        (self.byte()? == byte).then(|| self.at += 1)
+    }
+
+    fn object(&mut self, depth: usize) -> Option<()> {
+        self.eat(b'{')?;
+        self.space();
+        while self.byte()? != b'}' {
+            let name = text_of(self.value(None)?)?;
+            self.eat(b':')?;
+            self.space();
+            let place = self.members.len();
+            self.members.push(Member { name, value: "", span: 1, taken: Cell::new(false) });
+            let value = self.value(Some(depth + 1))?;
+            let span = self.members.len() - place;
+            let member = &mut self.members[place];
+            (member.value, member.span) = (value, span);
+            self.space();
+            if self.byte()? == b',' {
+                self.at += 1;
+                self.space();
+            }
+        }
+        self.at += 1;
+        Some(())
+    }
+
+    /// One value, as it is written; the members of an object inside are found on the way.
+    fn value(&mut self, depth: Option<usize>) -> Option<&'a str> {
+        let begin = self.at;
+        match (self.byte()?, depth) {
+            (b'"', _) => self.string()?,
+            (b'{', Some(depth)) if depth < DEEPEST => self.object(depth)?,
+            (b'{' | b'[', _) => self.nest()?,
+            _ => {
+                while self.byte().is_some_and(|byte| !matches!(byte, b',' | b'}' | b']') && !byte.is_ascii_whitespace())
+                {
+                    self.at += 1;
+                }
+            }
+        }
+        self.text.get(begin..self.at)
+    }
+
+    fn string(&mut self) -> Option<()> {
+        let bytes = self.text.as_bytes();
+        self.at += 1;
+        loop {
+            match *bytes.get(self.at)? {
+                b'"' => break,
+                b'\\' => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+        self.at += 1;
+        Some(())
+    }
+
+    /// A list, or an object that stays whole.
+    fn nest(&mut self) -> Option<()> {
+        let mut depth = 0;
+        loop {
+            match self.byte()? {
+                b'"' => {
+                    self.string()?;
+                    continue;
+                }
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth -= 1,
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                return Some(());
+            }
+        }
+    }
+}
+
+impl<'t, 'a> Object<'t, 'a> {
+    /// Members that are still there.
+    fn left(&self) -> impl Iterator<Item = &'t Member<'a>> + use<'t, 'a> {
+        self.all().map(|(_, member)| member).filter(|member| !member.taken.get())
+    }
+
+    fn all(&self) -> impl Iterator<Item = (usize, &'t Member<'a>)> + use<'t, 'a> {
+        let members = self.members;
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let member = members.get(at)?;
+            let place = at;
+            at += member.span;
+            Some((place, member))
+        })
+    }
+
+    fn find(&self, name: &str) -> Option<(usize, &'t Member<'a>)> {
+        self.all().find(|(_, member)| member.name == name && !member.taken.get())
     }
 
     /// Takes a member out. `null` counts as missing.
-    pub(crate) fn take(&mut self, name: &str) -> Option<&'a RawValue> {
-        let place = self.members.iter().position(|(known, _)| known == name)?;
-        let (_, value) = self.members.remove(place);
-        (value.get() != "null").then_some(value)
+    pub(crate) fn take(&mut self, name: &str) -> Option<&'a str> {
+        let (_, member) = self.find(name)?;
+        member.taken.set(true);
+        (member.value != "null").then_some(member.value)
     }
 
     /// Looks at a member that stays.
-    pub(crate) fn peek(&self, name: &str) -> Option<&'a RawValue> {
-        self.members.iter().find(|(known, value)| known == name && value.get() != "null").map(|(_, value)| *value)
+    pub(crate) fn peek(&self, name: &str) -> Option<&'a str> {
+        self.find(name).map(|(_, member)| member.value).filter(|value| *value != "null")
     }
 
     /// Takes a member that `read` understands; any other stays, and is counted.
-    fn take_as<T>(&mut self, name: &str, read: impl FnOnce(&'a RawValue) -> Option<T>) -> Option<T> {
-        let value = self.peek(name)?;
-        let found = read(value);
+    fn take_as<T>(&mut self, name: &str, read: impl FnOnce(&'a str) -> Option<T>) -> Option<T> {
+        let (_, member) = self.find(name).filter(|(_, member)| member.value != "null")?;
+        let found = read(member.value);
         if found.is_some() {
-            self.take(name);
+            member.taken.set(true);
         } else {
             self.wrong_types += 1;
         }
@@ -80,17 +204,17 @@ impl<'a> Object<'a> {
 
     /// A whole number, also where it was written as text.
     pub(crate) fn int(&mut self, name: &str) -> Option<i64> {
-        self.take_as(name, |value| value.get().trim_matches('"').parse().ok())
+        self.take_as(name, |value| value.trim_matches('"').parse().ok())
     }
 
     /// A port; anything outside its range is none.
     pub(crate) fn port(&mut self, name: &str) -> Option<i32> {
-        self.take_as(name, |value| value.get().trim_matches('"').parse::<u16>().ok()).map(i32::from)
+        self.take_as(name, |value| value.trim_matches('"').parse::<u16>().ok()).map(i32::from)
     }
 
     /// Truth, also where it was written as text.
     pub(crate) fn boolean(&mut self, name: &str) -> Option<bool> {
-        self.take_as(name, |value| match value.get().trim_matches('"') {
+        self.take_as(name, |value| match value.trim_matches('"') {
             "true" => Some(true),
             "false" => Some(false),
             _ => None,
@@ -99,7 +223,26 @@ impl<'a> Object<'a> {
 
     /// An object, taken apart in its turn. A missing one is empty.
     pub(crate) fn object(&mut self, name: &str) -> Self {
-        self.take_as(name, |value| Self::parse(value.get()).ok()).unwrap_or_default()
+        let Some((place, member)) = self.find(name).filter(|(_, member)| member.value != "null") else {
+            return Self::default();
+        };
+        let inside = self.inside(place, member);
+        match &inside {
+            Some(_) => member.taken.set(true),
+            None => self.wrong_types += 1,
+        }
+        inside.unwrap_or_default()
+    }
+
+    /// An object that stays where it is; what is taken out of it is not missed there.
+    pub(crate) fn peek_object(&self, name: &str) -> Self {
+        self.find(name).and_then(|(place, member)| self.inside(place, member)).unwrap_or_default()
+    }
+
+    fn inside(&self, place: usize, member: &Member<'a>) -> Option<Self> {
+        let members = &self.members[place + 1..place + member.span];
+        let whole = !members.is_empty() || member.value.trim_matches(['{', '}']).trim().is_empty();
+        (member.value.starts_with('{') && whole).then_some(Self { members, wrong_types: 0 })
     }
 
     /// Leaves that had an unexpected type and were left where they are.
@@ -109,26 +252,38 @@ impl<'a> Object<'a> {
 
     /// Whether there are no members left.
     pub(crate) fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.left().next().is_none()
     }
 }
 
 /// The text of a string or the literal of a number.
-pub(crate) fn text_of(value: &RawValue) -> Option<Cow<'_, str>> {
-    match value.get().as_bytes().first()? {
-        b'"' => serde_json::from_str::<Text<'_>>(value.get()).ok().map(|text| text.0),
-        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(value.get())),
+pub(crate) fn text_of(value: &str) -> Option<Cow<'_, str>> {
+    match value.as_bytes().first()? {
+        b'"' => {
+            let inner = value.get(1..value.len().checked_sub(1)?)?;
+            if inner.contains('\\') {
+                serde_json::from_str(value).ok().map(Cow::Owned)
+            } else {
+                Some(Cow::Borrowed(inner))
+            }
+        }
+        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(value)),
         _ => None,
     }
 }
 
 /// The first text of a list, or the text itself where the version sends no list.
-pub(crate) fn first_text(value: &RawValue) -> Option<Cow<'_, str>> {
-    if value.get().starts_with('[') {
-        let items: Vec<&RawValue> = serde_json::from_str(value.get()).ok()?;
-        return items.into_iter().find_map(text_of);
+pub(crate) fn first_text(value: &str) -> Option<Cow<'_, str>> {
+    if value.starts_with('[') {
+        return texts(value)?.into_iter().next();
     }
     text_of(value)
+}
+
+/// The texts of a list; whatever else is in it is left out.
+pub(crate) fn texts(value: &str) -> Option<Vec<Cow<'_, str>>> {
+    let items: Vec<&serde_json::value::RawValue> = serde_json::from_str(value).ok()?;
+    Some(items.into_iter().filter_map(|item| text_of(item.get())).collect())
 }
 
 /// Writes the members that found no column, values as received.
@@ -140,27 +295,39 @@ pub(crate) struct Rest {
 impl Rest {
     /// Adds a value under a name.
     pub(crate) fn member(&mut self, name: &str, value: &str) {
-        self.text.push(if self.text.is_empty() { '{' } else { ',' });
+        self.open();
         push_name(&mut self.text, name);
         self.text.push_str(value);
     }
 
     /// Adds what is left of an object, in an object of that name.
-    pub(crate) fn object(&mut self, name: &str, object: &Object<'_>) {
-        let mut inner = Self::default();
-        inner.all(object);
-        if let Some(text) = inner.finish() {
-            self.member(name, &text);
+    pub(crate) fn object(&mut self, name: &str, object: &Object<'_, '_>) {
+        if object.left().all(|member| member.value == "null") {
+            return;
         }
+        self.open();
+        push_name(&mut self.text, name);
+        let begin = self.text.len();
+        self.members(object, begin);
+        self.text.push('}');
     }
 
     /// Adds every member that is left of an object.
-    pub(crate) fn all(&mut self, object: &Object<'_>) {
-        for (name, value) in &object.members {
-            if value.get() != "null" {
-                self.member(name, value.get());
-            }
+    pub(crate) fn all(&mut self, object: &Object<'_, '_>) {
+        self.members(object, 0);
+    }
+
+    /// Writes members; the object that they belong to begins at `begin` of the text.
+    fn members(&mut self, object: &Object<'_, '_>, begin: usize) {
+        for member in object.left().filter(|member| member.value != "null") {
+            self.text.push(if self.text.len() == begin { '{' } else { ',' });
+            push_name(&mut self.text, &member.name);
+            self.text.push_str(member.value);
         }
+    }
+
+    fn open(&mut self) {
+        self.text.push(if self.text.is_empty() { '{' } else { ',' });
     }
 
     /// The object, if there is anything in it.
@@ -190,9 +357,11 @@ mod tests {
 
     #[test]
     fn leaves_of_any_type() {
-        let mut object =
-            Object::parse(r#"{"a":"x\ny","b":12,"c":"34","d":null,"e":{"f":true},"g":[1],"h":"true","i":70000}"#)
-                .unwrap();
+        let tape = Tape::check(
+            r#"{"a":"x\ny","b":12,"c":"34","d":null,"e":{"f":true},"g":[1],"h":"true","i":70000,"j":{"k":{}}}"#,
+        )
+        .unwrap();
+        let mut object = tape.root();
         assert_eq!(object.text("a").as_deref(), Some("x\ny"));
         assert_eq!(object.text("b").as_deref(), Some("12"));
         assert_eq!(object.int("c"), Some(34));
@@ -204,7 +373,44 @@ mod tests {
         assert_eq!(object.wrong_types(), 2);
         let mut rest = Rest::default();
         rest.all(&object);
-        assert_eq!(rest.finish().as_deref(), Some(r#"{"g":[1],"i":70000}"#));
+        rest.object("more", &object.object("j"));
+        rest.object("none", &Object::default());
+        assert_eq!(rest.finish().as_deref(), Some(r#"{"g":[1],"i":70000,"j":{"k":{}},"more":{"k":{}}}"#));
+        assert!(!object.is_empty());
+    }
+
+    #[test]
+    fn members_are_found_as_a_parser_finds_them() {
+        let deep = format!("{{\"v\":{}{}}}", "{\"a\":[{\"b\":".repeat(30), "1".to_owned() + &"}]}".repeat(30));
+        for text in [
+            "{}",
+            " { } ",
+            r#"{"a":{}, "b" : [ ] ,"c":[{"d":"}]\""},{}],"e":"\\"}"#,
+            "{\"\\u0061\\\"\":-1.5e3,\n\"ü\":\"\\ud83d\\ude00\", \"t\":true\t}",
+            &deep,
+        ] {
+            let tape = Tape::check(text).unwrap();
+            let mut rest = Rest::default();
+            rest.all(&tape.root());
+            let again = rest.finish().unwrap_or_else(|| "{}".to_owned());
+            let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+            assert_eq!(read(&again), read(text), "{text}");
+        }
+        for text in ["", "[]", "7", "{", "{\"a\"", "{\"a\":", "{\"a\":\"", "{\"a\":\"\\", "{\"a\":[", "null"] {
+            assert!(Tape::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_lies_too_deep_stays_whole() {
+        let text = format!("{}1{}", "{\"a\":".repeat(12), "}".repeat(12));
+        let tape = Tape::check(&text).unwrap();
+        let mut object = tape.root();
+        for _ in 1..DEEPEST {
+            object = object.object("a");
+        }
+        assert!(object.object("a").is_empty() && object.wrong_types() == 1);
+        assert!(object.peek("a").is_some_and(|value| value.starts_with("{\"a\":")));
     }
 
     #[test]
@@ -212,8 +418,7 @@ mod tests {
         for (json, expected) in
             [(r#""a""#, Some("a")), (r#"["a","b"]"#, Some("a")), ("[]", None), ("[null,\"b\"]", Some("b"))]
         {
-            let value: &RawValue = serde_json::from_str(json).unwrap();
-            assert_eq!(first_text(value).as_deref(), expected, "{json}");
+            assert_eq!(first_text(json).as_deref(), expected, "{json}");
         }
     }
 }

@@ -6,9 +6,8 @@ use std::borrow::Cow;
 use fedaudit_core::address::{Address, parse_ip};
 use fedaudit_core::principal::{BareNames, Principal, fold};
 use fedaudit_core::{AddressKind, Confidence, EndCause, Outcome, SessionState, Time, TimeQuality, UserType, Window};
-use serde_json::value::RawValue;
 
-use crate::object::{Object, Rest, first_text, text_of};
+use crate::object::{Object, Rest, Tape, first_text, text_of};
 use crate::verdict;
 
 /// How far an end may precede its start before the two contradict each other.
@@ -85,21 +84,24 @@ pub(crate) struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// Decodes one item of a list. The error says why it is no session document.
-    pub(crate) fn decode(item: &'a RawValue, now: Time) -> Result<Self, String> {
-        let mut outer = Object::parse(item.get()).map_err(|error| error.to_string())?;
+    pub(crate) fn decode(item: &'a str, now: Time) -> Result<Self, String> {
+        let tape = Tape::parse(item)?;
+        let mut outer = tape.root();
         let key = outer.text("key").ok_or("no key")?;
-        let body = outer.take("body").ok_or("no body, although all fields were asked for")?;
-        let mut body = Object::parse(body.get()).map_err(|error| format!("body: {error}"))?;
+        outer.peek("body").ok_or("no body, although all fields were asked for")?;
+        let mut body = outer.object("body");
+        if outer.wrong_types() > 0 {
+            return Err("the body is no object".to_owned());
+        }
         let mut recording = body.object("recording");
         let mut user = body.object("user");
         // Stays whole in `unmapped`; two facts of it have columns too.
-        let mut analytics =
-            body.peek("analytics").and_then(|value| Object::parse(value.get()).ok()).unwrap_or_default();
+        let mut analytics = body.peek_object("analytics");
         let mut log = body.object("log");
         let mut rest = Rest::default();
         rest.all(&outer);
 
-        let mut record = Self { raw: item.get(), key, ..Self::default() };
+        let mut record = Self { raw: item, key, ..Self::default() };
         record.start = record.stamp(&mut body, "start_time", now);
         record.end = record.stamp(&mut body, "end_time", now);
         record.created =
@@ -128,16 +130,16 @@ impl<'a> Record<'a> {
             _ => None,
         };
         (record.client, record.server, record.gateway) = (client, server, gateway);
+        let mut wanted = recording.peek_object("target");
         let target = recording.take("target");
         if record.server.ip.is_none() && record.server.host.is_none() {
             // Nothing was reached; what the client asked for is the best answer to "where".
-            let mut wanted = target.and_then(|target| Object::parse(target.get()).ok()).unwrap_or_default();
             record.server = Endpoint::take(&mut wanted);
         }
 
         record.user = Account::take(&mut user);
         if record.user.kind == UserType::Unknown
-            && analytics.peek("scripted").is_some_and(|scripted| scripted.get() == "true")
+            && analytics.peek("scripted").is_some_and(|scripted| scripted == "true")
         {
             record.user.kind = UserType::Service;
         }
@@ -158,17 +160,17 @@ impl<'a> Record<'a> {
             record.flags.push("wrong_type");
         }
         if let Some(policy_id) = recording.take("connection_policy_id") {
-            rest.member("policy_id", policy_id.get());
+            rest.member("policy_id", policy_id);
         }
         if let Some(verdict) = recording_verdict {
-            rest.member("recording_verdict", verdict.get());
+            rest.member("recording_verdict", verdict);
         }
         if let Some(target) = target {
-            rest.member("target", target.get());
+            rest.member("target", target);
         }
         // A host name of the gateway's own side has no column.
         if let Some(name) = gateway_name.filter(|_| record.gateway.host.is_some()) {
-            rest.member("gateway_name", name.get());
+            rest.member("gateway_name", name);
         }
         rest.object("audit_trail", &trail);
         for (name, object) in ["client", "server", "server_local"].into_iter().zip(&endpoints).chain([("user", &user)])
@@ -191,7 +193,7 @@ impl<'a> Record<'a> {
             && window.from.is_none_or(|from| end.is_none_or(|end| end.max(start) >= from))
     }
 
-    fn stamp(&mut self, body: &mut Object<'a>, name: &str, now: Time) -> Stamp<'a> {
+    fn stamp(&mut self, body: &mut Object<'_, 'a>, name: &str, now: Time) -> Stamp<'a> {
         let Some(original) = body.text(name) else { return Stamp::default() };
         // Old releases write 0 for an end that has not come.
         if matches!(original.as_ref(), "0" | "1970-01-01T00:00:00Z" | "1970-01-01T00:00:00+00:00") {
@@ -217,14 +219,14 @@ impl<'a> Record<'a> {
 
     /// The recorded trail, by version in one of two places. The link is kept, never followed: fetching it is itself an
     /// audited act. Returns what else is said of the trail.
-    fn trail(&mut self, recording: &mut Object<'a>, body: &mut Object<'a>) -> Object<'a> {
+    fn trail<'t>(&mut self, recording: &mut Object<'t, 'a>, body: &mut Object<'_, 'a>) -> Object<'t, 'a> {
         let recorded = !recording.is_empty();
         let mut trail = recording.object("audit_trail");
         let present = !trail.is_empty();
-        let mut download = trail.peek("download").and_then(|value| Object::parse(value.get()).ok());
-        let link = download.as_mut().and_then(|download| download.text("href"));
+        let mut download = trail.peek_object("download");
+        let link = download.text("href");
         self.recording_ref = link.or_else(|| body.text("trail_download_link"));
-        if download.is_some_and(|download| download.is_empty()) {
+        if download.is_empty() {
             trail.take("download");
         }
         self.has_recording = match (present || self.recording_ref.is_some(), recorded) {
@@ -236,7 +238,7 @@ impl<'a> Record<'a> {
     }
 
     /// Outcome, state and cause of the end.
-    fn judge(&mut self, accepted_channel: Option<bool>, recording_verdict: Option<&'a RawValue>) {
+    fn judge(&mut self, accepted_channel: Option<bool>, recording_verdict: Option<&'a str>) {
         let (by_verdict, end_reason) = self.verdict.as_deref().map_or((Outcome::Unknown, None), verdict::meaning);
         let by_recording = recording_verdict
             .and_then(text_of)
@@ -265,8 +267,8 @@ impl<'a> Record<'a> {
     }
 
     /// How far the row can be trusted.
-    fn trust(&mut self, body: &Object<'a>) {
-        let is = |name: &str| body.peek(name).is_some_and(|value| value.get() == "true");
+    fn trust(&mut self, body: &Object<'_, 'a>) {
+        let is = |name: &str| body.peek(name).is_some_and(|value| value == "true");
         let reversed = matches!((self.start.time, self.end.time), (Some(start), Some(end)) if end.micros() < start.micros() - SKEW);
         if reversed {
             self.flags.push("end_before_start");
@@ -295,7 +297,7 @@ impl<'a> Record<'a> {
 
 impl<'a> Endpoint<'a> {
     /// Takes address, name and port out of an object.
-    fn take(object: &mut Object<'a>) -> Self {
+    fn take(object: &mut Object<'_, 'a>) -> Self {
         let port = object.port("port").filter(|port| *port > 0);
         let ip_text = object.text("ip");
         let address = ip_text.as_deref().map(Address::parse).unwrap_or_default();
@@ -319,7 +321,7 @@ impl<'a> Endpoint<'a> {
 
 impl<'a> Account<'a> {
     /// The gateway user where there was a gateway login, else the user of the far server.
-    fn take(user: &mut Object<'a>) -> Self {
+    fn take(user: &mut Object<'_, 'a>) -> Self {
         let (original, realm) = match user.text("gateway_username") {
             Some(name) => (Some(name), user.text("gateway_username_domain")),
             None => (user.text("name"), user.text("name_domain")),

@@ -108,7 +108,7 @@ impl Walk<'_> {
     ) -> Result<Found<'p>> {
         let list: List<'p> = serde_json::from_slice(&fetched.response.body)
             .map_err(|error| self.api.unreadable(&fetched.response, &error, &fetched.path))?;
-        let decoded: Vec<_> = list.items.iter().map(|item| Record::decode(item, now)).collect();
+        let decoded: Vec<_> = list.items.iter().map(|item| Record::decode(item.get(), now)).collect();
         let known: HashMap<&str, i64> =
             position.recent.iter().map(|(key, _, revision)| (key.as_str(), *revision)).collect();
         let mut best: HashMap<&str, (i64, usize)> = HashMap::with_capacity(decoded.len());
