@@ -161,7 +161,6 @@ macro_rules! table {
         }
 
         impl $columns {
-            #[allow(dead_code, reason = "session pages are small")]
             fn expect(&mut self, rows: usize) {
                 $((self.$cell.rows, self.$cell.bytes) = (rows, rows * BYTES_EXPECTED);)*
             }
@@ -535,6 +534,17 @@ impl SessionBuilder {
     /// A builder for rows of the source with this identity.
     pub fn new(source_key: &str) -> Self {
         Self { source_key: source_key.to_owned(), columns: SessionColumns::default() }
+    }
+
+    /// The same for a page of known size: so many rows, so many bytes of raw records.
+    pub fn sized(source_key: &str, rows: usize, raw_bytes: usize) -> Self {
+        let mut builder = Self::new(source_key);
+        builder.columns.expect(rows);
+        builder.columns.raw.bytes = raw_bytes;
+        builder.columns.unmapped.bytes = raw_bytes / 2;
+        builder.columns.session_key.bytes = rows * 32;
+        builder.columns.raw_sha256.bytes = rows * 64;
+        builder
     }
 
     /// Appends a row. `key` are the parts of its `session_key`, without the source.
