@@ -46,6 +46,13 @@ pub(crate) struct Fetched {
     pub(crate) observed: Observed,
 }
 
+impl Fetched {
+    /// Bytes received.
+    fn size(&self) -> usize {
+        self.response.body.len()
+    }
+}
+
 /// What a page holds.
 #[derive(Debug)]
 pub(crate) struct Found<'p> {
@@ -223,16 +230,16 @@ enum Rows {
 impl Scan<'_> {
     /// One page.
     pub(crate) async fn page(&self, cx: &Context, request: &PageRequest) -> Result<Page> {
-        let mut rows = match request.stream.as_str() {
-            SESSIONS => Rows::Sessions(Box::new(SessionBuilder::new(&cx.source_key))),
-            SESSION_EVENTS => Rows::Events(Box::new(EventBuilder::new(&cx.source_key))),
+        let sessions = match request.stream.as_str() {
+            SESSIONS => true,
+            SESSION_EVENTS => false,
             other => return Err(Error::new(ErrorKind::Internal, format!("sps has no stream '{other}'"))),
         };
         if request.count_only {
-            return self.count(cx, request, rows).await;
+            return self.count(cx, request, Rows::of(cx, sessions, 0, 0)).await;
         }
         if request.window.is_empty() {
-            return Ok(Page::last(rows.finish()?, EndReason::NothingAsked));
+            return Ok(Page::last(Rows::of(cx, sessions, 0, 0).finish()?, EndReason::NothingAsked));
         }
         let walk = Walk {
             api: self.api,
@@ -244,13 +251,14 @@ impl Scan<'_> {
         let mut position = match &request.cursor {
             Some(cursor) => cursor.read()?,
             // A login event lies at the start of its session: only `sessions` needs those that began long ago.
-            None => walk.start(request.stream == SESSIONS),
+            None => walk.start(sessions),
         };
         let mut fetched = walk.fetch(cx, &mut position).await?;
         let mut observed = std::mem::take(&mut fetched.observed);
         let now = cx.now();
         let found = walk.read(&fetched, &mut position, &mut observed, now)?;
         let version = fetched.login.appliance.firmware.as_deref();
+        let mut rows = Rows::of(cx, sessions, found.records.len(), fetched.size());
         for record in found.records.iter().filter(|record| record.overlaps(&request.window)) {
             match &mut rows {
                 Rows::Sessions(builder) => push_session(builder, record, version),
@@ -276,6 +284,16 @@ impl Scan<'_> {
 }
 
 impl Rows {
+    /// Rows of so many sessions, with so many bytes of documents.
+    fn of(cx: &Context, sessions: bool, records: usize, bytes: usize) -> Self {
+        if sessions {
+            Self::Sessions(Box::new(SessionBuilder::sized(&cx.source_key, records, bytes)))
+        } else {
+            // Most sessions are two events.
+            Self::Events(Box::new(EventBuilder::sized(&cx.source_key, 2 * records, 2 * bytes)))
+        }
+    }
+
     fn finish(&mut self) -> Result<arrow_array::RecordBatch> {
         match self {
             Self::Sessions(builder) => builder.finish(),
