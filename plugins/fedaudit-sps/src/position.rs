@@ -1,8 +1,9 @@
 //! Where a walk through the session list stands: data that fits into a cursor, and the rules for going on.
 //!
 //! A snapshot is frozen, its links can be followed. A basic search is alive: documents appear, vanish and, where they
-//! share an instant, change places. So its pages overlap: the last instant of a page is left to the next one, and unless
-//! everything left over is found there, the search begins anew from the last start time.
+//! share an instant, change places. So its pages overlap: the last instant of a page is left to the next one, which has to
+//! begin before that instant. If it does not, documents have vanished and others may have been skipped: then the search
+//! begins anew from the last start time.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use fedaudit_core::{EndReason, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::api::BASIC_HITS;
+use crate::api::{BASIC_HITS, LARGEST_PAGE};
 
 /// How far a list begins before the time it is wanted from: "after" may or may not include that instant itself.
 pub(crate) const OVERLAP: Duration = Duration::from_secs(1);
@@ -51,8 +52,10 @@ pub(crate) struct Position {
     list_last: Option<i64>,
     /// Key, start and revision of the sessions that may come again.
     pub(crate) recent: Vec<(String, i64, i64)>,
-    /// Keys that were left to the next page.
-    held: Vec<String>,
+    /// The instant that was left to the next page.
+    held: Option<i64>,
+    /// Sessions a page holds, where those that were asked for all began at one instant.
+    wider: Option<usize>,
     /// Running sessions that began before the look-back have been listed already.
     pub(crate) running_listed: bool,
     /// The filter was refused, everything is read.
@@ -61,6 +64,8 @@ pub(crate) struct Position {
     unordered: bool,
     /// Pages in a row that brought nothing.
     idle: u32,
+    /// Times the list was begun anew since the last start time grew.
+    moved: u32,
 }
 
 /// A page as the walk sees it: what was on it, in the order received.
@@ -87,7 +92,9 @@ pub(crate) struct Step {
 }
 
 const NO_ORDER: &str = "the appliance did not sort the list as asked; it was read to the end";
-const MOVED: &str = "sessions vanished from the list while it was read; reading went on from the last start time";
+const MOVED: &str = "the list moved while it was read, sessions vanished; reading went on from the last start time";
+const CROWD: &str =
+    "more sessions than a page holds began at one instant; of those, some may be missing if others vanished";
 
 impl Position {
     /// The beginning of a walk.
@@ -109,7 +116,7 @@ impl Position {
             ));
         }
         self.place = Place::Begin;
-        (self.list_last, self.held) = (None, Vec::new());
+        (self.list_last, self.held, self.wider) = (None, None, None);
         Ok(())
     }
 
@@ -119,17 +126,21 @@ impl Position {
         let latest = starts.iter().copied().max();
         let basic = matches!(self.place, Place::Offset { .. });
         let present: HashSet<&str> = page.items.iter().flatten().map(|item| item.0).collect();
-        if basic && !self.unordered && !self.held.iter().all(|key| present.contains(key.as_str())) {
-            self.nothing_new()?;
+        let backward = matches!((latest, self.list_last), (Some(page), Some(before)) if page < before);
+        let skipped = self.held.is_some_and(|held| starts.first().is_none_or(|first| *first >= held));
+        let unordered = !starts.is_sorted();
+        if basic && !self.unordered && !unordered && (skipped || backward) {
+            self.moved += 1;
+            if self.moved > IDLE_PAGES {
+                return Err(circles());
+            }
             self.begin_again()?;
             return Ok(Step { take: 0, end: None, note: Some(MOVED) });
         }
-        let backward = matches!((latest, self.list_last), (Some(page), Some(before)) if page < before);
-        if backward && !basic && !self.unordered {
+        if backward && !self.unordered && !unordered {
             return Err(circles());
         }
-        let unordered = backward || !starts.is_sorted();
-        let note = (unordered && !self.unordered).then_some(NO_ORDER);
+        let mut note = (unordered && !self.unordered).then_some(NO_ORDER);
         self.unordered |= unordered;
         if self.recent.iter().filter(|item| present.contains(item.0.as_str())).count() < present.len() {
             self.idle = 0;
@@ -142,11 +153,17 @@ impl Position {
         let going = if past { Going::End(EndReason::PastWindow) } else { self.go_on(page, latest)? };
         let (take, end) = match going {
             Going::On(take) => (take, None),
+            Going::Crowd => {
+                note = note.or(Some(CROWD));
+                (page.items.len(), None)
+            }
             Going::End(reason) => (page.items.len(), Some(reason)),
         };
-        self.held = page.items[take..].iter().flatten().map(|item| item.0.to_owned()).collect();
-        self.list_last = self.list_last.max(latest);
-        self.remember(&page.items[..take], basic);
+        self.held = latest.filter(|_| take < page.items.len());
+        if take > 0 {
+            (self.list_last, self.wider) = (self.list_last.max(latest), None);
+            self.remember(&page.items[..take], basic);
+        }
         if self.place == Place::Begin {
             self.begin_again()?;
         }
@@ -186,18 +203,35 @@ impl Position {
         // Records without a start time stay with their neighbours.
         let tail =
             page.items.iter().rev().take_while(|item| item.is_none_or(|item| item.1.is_none() || item.1 == latest));
-        let take = match tail.count() {
-            tail if self.unordered || tail == received => received,
-            tail => received - tail,
+        let before = received - tail.count();
+        let (take, next) = match before {
+            _ if self.unordered => (received, reached),
+            // The next page begins with the last session before the instant.
+            2.. => (before, reached - (received - before + 1) as u64),
+            _ if page.limit < LARGEST_PAGE => {
+                self.wider = Some((page.limit * 4).min(LARGEST_PAGE));
+                (0, offset)
+            }
+            _ => {
+                self.place = Place::Offset { start, offset: reached };
+                return Ok(Going::Crowd);
+            }
         };
-        self.place = Place::Offset { start, offset: offset + take as u64 };
+        self.place = Place::Offset { start, offset: next };
         Ok(Going::On(take))
+    }
+
+    /// Sessions that the next page should hold.
+    pub(crate) fn limit(&self, wanted: usize) -> usize {
+        self.wider.map_or(wanted, |wider| wider.max(wanted))
     }
 
     /// Keeps what may come again: the last seconds, and of a list that is alive the whole page.
     fn remember(&mut self, items: &[Option<(&str, Option<i64>, i64)>], alive: bool) {
         let latest = items.iter().flatten().filter_map(|item| item.1).max();
-        self.last = self.last.max(latest);
+        if latest > self.last {
+            (self.last, self.moved) = (latest, 0);
+        }
         let oldest = self.last.unwrap_or(i64::MIN).saturating_sub(2 * micros(OVERLAP));
         let now: HashSet<&str> = items.iter().flatten().map(|item| item.0).collect();
         self.recent.retain(|(key, start, _)| *start >= oldest && !now.contains(key.as_str()));
@@ -216,6 +250,8 @@ impl Position {
 enum Going {
     /// There is, and so many items of this one count.
     On(usize),
+    /// There is. All of this one began at one instant, so that nothing can show whether others were skipped.
+    Crowd,
     End(EndReason),
 }
 

@@ -115,52 +115,46 @@ impl Walk<'_> {
     ) -> Result<Found<'p>> {
         let list: List<'p> = serde_json::from_slice(&fetched.response.body)
             .map_err(|error| self.api.unreadable(&fetched.response, &error, &fetched.path))?;
-        let decoded: Vec<_> = list.items.iter().map(|item| Record::decode(item.get(), now)).collect();
-        let known: HashMap<&str, i64> =
-            position.recent.iter().map(|(key, _, revision)| (key.as_str(), *revision)).collect();
-        let mut best: HashMap<&str, (i64, usize)> = HashMap::with_capacity(decoded.len());
-        for (at, record) in decoded.iter().enumerate() {
-            let Ok(record) = record else { continue };
-            let revision = record.revision.unwrap_or(1);
-            // A newer revision is news: the session may have ended between two pages.
-            if known.get(record.key.as_ref()).is_none_or(|known| *known < revision)
-                && best.get(record.key.as_ref()).is_none_or(|(best, _)| *best < revision)
-            {
-                best.insert(&record.key, (revision, at));
+        // Records are large: they are decoded into their place and not moved again.
+        let (mut records, mut places, mut wrong) = (Vec::with_capacity(list.items.len()), Vec::new(), Vec::new());
+        for (at, item) in list.items.iter().enumerate() {
+            match Record::decode(item.get(), now) {
+                Ok(record) => {
+                    records.push(record);
+                    places.push(at);
+                }
+                Err(reason) => wrong.push((at, reason)),
             }
         }
-        let mut wanted: Vec<bool> = vec![false; decoded.len()];
-        for (_, at) in best.values() {
-            wanted[*at] = true;
+        let mut seen = vec![None; list.items.len()];
+        for (record, at) in records.iter().zip(&places) {
+            let start = record.start.time.map(Time::micros);
+            seen[*at] = Some((record.key.as_ref(), start, record.revision.unwrap_or(1)));
         }
-        let sight = |record: &'_ Result<Record<'p>, String>| {
-            let record = record.as_ref().ok()?;
-            Some((record.key.clone(), record.start.time.map(Time::micros), record.revision.unwrap_or(1)))
-        };
-        let seen: Vec<_> = decoded.iter().map(sight).collect();
+        let wanted = newest(&seen, &position.recent);
         let bound = if position.phase == Phase::Running { self.floor } else { self.window.to };
         let sighting = Sighting {
-            items: seen
-                .iter()
-                .map(|item| item.as_ref().map(|(key, start, revision)| (key.as_ref(), *start, *revision)))
-                .collect(),
+            items: seen,
             next: list.meta.next.as_deref().map(|link| self.api.resolve(link)).transpose()?,
             hits: list.meta.match_count,
-            limit: self.limit,
+            limit: position.limit(self.limit),
             bound: bound.map(Time::micros),
         };
         let (phase, listed) = (position.phase, position.running_listed);
         let step = position.step(&sighting)?;
+        drop(sighting);
         observed.records = step.take as u64;
         observed.notes.extend(step.note.map(str::to_owned));
-        let mut found = Found { records: Vec::new(), rejected: Vec::new(), end: step.end };
-        for (at, record) in decoded.into_iter().take(step.take).enumerate() {
-            match record {
-                Ok(record) if wanted[at] && self.concerns(&record, phase, listed) => found.records.push(record),
-                Ok(_) => {}
-                Err(reason) => found.rejected.push(Rejected { raw: list.items[at].get().to_owned(), reason }),
-            }
-        }
+        let mut places = places.into_iter();
+        records.retain(|record| {
+            places.next().is_some_and(|at| at < step.take && wanted[at] && self.concerns(record, phase, listed))
+        });
+        let rejected = wrong
+            .into_iter()
+            .filter(|(at, _)| *at < step.take)
+            .map(|(at, reason)| Rejected { raw: list.items[at].get().to_owned(), reason })
+            .collect();
+        let mut found = Found { records, rejected, end: step.end };
         if found.end.is_some() && phase == Phase::Running {
             found.end = None;
             position.turn_to_window(true);
@@ -186,7 +180,7 @@ impl Walk<'_> {
             (Phase::Running, None) => Some("active:true".to_owned()),
             (Phase::Window, filter) => filter.map(str::to_owned),
         };
-        let limit = self.limit;
+        let limit = position.limit(self.limit);
         let path = |start: Option<Time>, view: View<'_>| ListQuery { start, q: q.as_deref(), limit, view }.path();
         match &position.place {
             Place::Link(link) => return Ok(link.clone()),
@@ -212,6 +206,25 @@ impl Walk<'_> {
         position.place = place;
         Ok(path)
     }
+}
+
+/// Which items of a page are news: the largest revision of each session, where a larger one than was seen before. A newer
+/// revision matters: the session may have ended between two pages.
+fn newest(items: &[Option<(&str, Option<i64>, i64)>], recent: &[(String, i64, i64)]) -> Vec<bool> {
+    let known: HashMap<&str, i64> = recent.iter().map(|(key, _, revision)| (key.as_str(), *revision)).collect();
+    let mut best: HashMap<&str, (i64, usize)> = HashMap::with_capacity(items.len());
+    for (at, item) in items.iter().enumerate() {
+        let Some((key, _, revision)) = item else { continue };
+        let news = known.get(key).is_none_or(|known| known < revision);
+        if news && best.get(key).is_none_or(|(best, _)| best < revision) {
+            best.insert(key, (*revision, at));
+        }
+    }
+    let mut news = vec![false; items.len()];
+    for (_, at) in best.values() {
+        news[*at] = true;
+    }
+    news
 }
 
 /// Reads pages of `sessions` and `sps.sessions`.

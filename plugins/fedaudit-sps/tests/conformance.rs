@@ -284,6 +284,13 @@ async fn a_basic_search_goes_beyond_the_hits_it_shows() {
     let bench = Bench::new(&world, Options { firmware: "6.0.9".to_owned(), ..Options::default() }).await;
     let error = bench.try_read(&*bench.source(""), PageRequest::first(SESSIONS, Window::ALL)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+    // A crowd that fits into the hits is read, with a doubt.
+    let mut fewer = world.clone();
+    fewer.sps.sessions.truncate(1200);
+    let bench = Bench::new(&fewer, Options { firmware: "6.0.9".to_owned(), ..Options::default() }).await;
+    let read = bench.read(&*bench.source(""), PageRequest::first(SESSIONS, Window::ALL)).await;
+    assert_eq!((read.rows(), read.set("session_id").len()), (1200, 1200));
+    assert!(read.notes.iter().any(|note| note.contains("began at one instant")), "{:?}", read.notes);
     let bench = Bench::new(&world, Options::default()).await;
     let read = bench.read(&*bench.source(""), PageRequest::first(SESSIONS, Window::ALL)).await;
     assert_eq!(read.set("session_id").len(), 10_400);
@@ -446,6 +453,71 @@ async fn sessions_that_vanish_between_pages() {
         assert!(still_there.is_subset(&read.set("session_id")), "{page_size}");
         assert!(read.notes.iter().any(|note| note.contains("vanished")), "{:?}", read.notes);
     }
+}
+
+/// Numbers that only look random, the same in every run.
+fn dice(state: &mut u64, sides: usize) -> usize {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*state >> 33) as usize % sides
+}
+
+#[tokio::test]
+async fn whatever_happens_while_a_list_is_read() {
+    let mut world = world();
+    world.sps.sessions.truncate(160);
+    for (at, session) in world.sps.sessions.iter_mut().enumerate() {
+        // Groups of sessions that began at one instant.
+        session.start = world.from + at as i64 / 3 * HOUR;
+    }
+    let mut restarts = 0;
+    for seed in 0..60_u64 {
+        let mut random = seed.wrapping_mul(7919) + 1;
+        let basic = seed % 3 != 0;
+        let firmware = if basic { "7.0.4" } else { "8.2.0" }.to_owned();
+        let options = Options { firmware, restless_ties: seed % 2 == 0, ..Options::default() };
+        let bench = Bench::new(&world, options).await;
+        let source = bench.source("");
+        let page_size = 4 + dice(&mut random, 40);
+        let mut request = PageRequest { page_size: Some(page_size), ..PageRequest::first(SESSIONS, Window::ALL) };
+        let (mut read, mut removed, mut stayed) = (Read::default(), BTreeSet::new(), world.sps.sessions.clone());
+        loop {
+            let page = source.fetch(&bench.cx, &request).await.unwrap_or_else(|error| panic!("{seed}: {error:?}"));
+            read.add(&page);
+            match page.next {
+                Next::More(cursor) => request.cursor = Some(cursor),
+                Next::End(_) => break,
+            }
+            assert!(read.pages < 600, "{seed}: no end");
+            for _ in 0..if read.pages < 40 { dice(&mut random, 4) } else { 0 } {
+                let at = dice(&mut random, stayed.len());
+                match dice(&mut random, 4) {
+                    0 => {
+                        let gone = stayed.remove(at);
+                        bench.stand_in.remove(&gone.key);
+                        removed.insert(gone.key);
+                    }
+                    1 => {
+                        stayed[at].revision += 1;
+                        bench.stand_in.replace(stayed[at].clone());
+                    }
+                    2 => {
+                        let key = format!("late-{}", dice(&mut random, 1 << 30));
+                        bench.stand_in.insert(SpsSession { key, ..stayed[at].clone() });
+                    }
+                    _ if dice(&mut random, 4) == 0 => bench.stand_in.expire_snapshots(),
+                    _ => bench.stand_in.expire_logins(),
+                }
+            }
+        }
+        let ids = read.set("session_id");
+        let missing: Vec<_> = stayed.iter().filter(|session| !ids.contains(&session.key)).collect();
+        assert!(missing.is_empty(), "{seed}, pages of {page_size}: {missing:#?}");
+        let known =
+            |id: &String| id.starts_with("late-") || world.sps.sessions.iter().any(|session| session.key == *id);
+        assert!(ids.iter().all(known), "{seed}");
+        restarts += read.notes.iter().filter(|note| note.contains("vanished")).count();
+    }
+    assert!(restarts > 10, "{restarts}: nothing was put to the test");
 }
 
 #[tokio::test]
