@@ -171,15 +171,14 @@ impl Logins {
             200 => {
                 login.appliance = appliance(&response)
                     .map_err(|error| malformed(&response, &error).at(format!("GET {}/api/info", http.origin())))?;
+                // Whoever is not logged in gets a shorter answer.
+                if login.appliance.firmware.is_none() {
+                    login.note = Some(untold("it names neither"));
+                }
             }
             401 | 429 | 500.. => return Err(refusal(&response).at(format!("GET {}/api/info", http.origin()))),
             // The sessions may be readable all the same; but nobody knows whether they are the node's own.
-            status => {
-                login.note = Some(format!(
-                    "the appliance does not tell its version and roles (HTTP {status}): if it is a search minion, its \
-                     sessions are on the search master only"
-                ));
-            }
+            status => login.note = Some(untold(&format!("HTTP {status}"))),
         }
         login.appliance.server_time = response.server_time();
         let minion = login.appliance.roles.iter().any(|role| role == "search-minion");
@@ -199,6 +198,14 @@ impl Logins {
                 .hint("configure the search master as the source, or set allow_search_minion = true to read this node all the same")
         })
     }
+}
+
+/// A node that keeps its roles to itself.
+fn untold(why: &str) -> String {
+    format!(
+        "the appliance does not tell its version and roles ({why}): if it is a search minion, its sessions are on the \
+         search master only"
+    )
 }
 
 /// The value of the `session_id` cookie; others come beside it and are not needed.

@@ -163,6 +163,12 @@ async fn roles_that_nobody_tells() {
     let bench = Bench::new(&world(), Options { info_status: Some(403), ..Options::default() }).await;
     let read = bench.read(&*bench.source(""), PageRequest::first(SESSIONS, Window::ALL)).await;
     assert!(read.notes.iter().any(|note| note.contains("search minion")), "{:?}", read.notes);
+    // The answer that anybody gets.
+    let bench = Bench::new(&world(), Options::default()).await;
+    let anonymous = r#"{"key":"about_info","body":{"hostname":"sps-1","domainname":"corp.example"},"meta":{}}"#;
+    bench.stand_in.answer_next("/api/info", 200, "application/json", anonymous);
+    let read = bench.read(&*bench.source(""), PageRequest::first(SESSIONS, Window::ALL)).await;
+    assert!(read.notes.iter().any(|note| note.contains("search minion")), "{:?}", read.notes);
     let bench = Bench::new(&world(), Options { info_status: Some(503), ..Options::default() }).await;
     let error = bench.try_read(&*bench.source(""), PageRequest::first(SESSIONS, Window::ALL)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
