@@ -25,7 +25,7 @@ const SESSIONS: &str = "/api/audit/sessions";
 const FRESH: Duration = Duration::from_secs(30);
 
 /// One page of the session list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct List<'a> {
     /// The sessions, not decoded yet: one bad record must not cost the page.
     #[serde(borrow)]

@@ -16,6 +16,7 @@ use crate::api::{AT_ONCE, Api, BASIC_HITS, LARGEST_PAGE, List};
 use crate::config::{Config, Detail};
 use crate::entry::{Seen, Terms, not_indexed};
 use crate::filter;
+use crate::object::Tape;
 use crate::position::Position;
 use crate::record::Record;
 use crate::scan::Walk;
@@ -95,6 +96,24 @@ impl Details {
     /// The configured list that is this stream.
     pub(crate) fn of_stream(&self, stream: &str) -> Option<Detail> {
         self.config.details.iter().copied().find(|detail| detail.stream() == stream)
+    }
+
+    /// Asks for the configured lists of one session, and says which of them this account may not read. One session proves
+    /// nothing of the others, so this is a hint and no verdict.
+    pub(crate) async fn probe(&self, cx: &Context, api: &Api, list: &HttpResponse) -> Result<Vec<String>> {
+        // It has been read as a list before, by whoever asked for it.
+        let list: List<'_> = serde_json::from_slice(&list.body).unwrap_or_default();
+        let tape = list.items.first().and_then(|item| Tape::parse(item.get()).ok());
+        let Some(key) = tape.and_then(|tape| tape.root().text("key")) else { return Ok(Vec::new()) };
+        let mut refused = Vec::new();
+        for detail in &self.config.details {
+            let (response, path) = api.detail(cx, &key, detail.path(), 0).await?;
+            if response.status != 200 {
+                let error = api.refused(&response, &path);
+                refused.push(format!("{} may not be readable: {error}", detail.stream()));
+            }
+        }
+        Ok(refused)
     }
 
     /// One page.

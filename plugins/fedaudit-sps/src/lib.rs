@@ -73,7 +73,10 @@ impl AuditSource for Source {
     async fn check(&self, cx: &Context) -> Result<SourceHealth> {
         let mut health = SourceHealth { account: Some(self.api.logins.username.clone()), ..SourceHealth::default() };
         match self.api.probe(cx).await {
-            Ok(response) => health.server_time = response.server_time(),
+            Ok(response) => {
+                health.server_time = response.server_time();
+                health.notes = self.details.probe(cx, &self.api, &response).await?;
+            }
             Err(error) if error.kind() == ErrorKind::Denied => {
                 let reason = match error.hint_text() {
                     Some(hint) => format!("{error}; {hint}"),

@@ -164,10 +164,10 @@ impl Walk<'_> {
 
     /// Whether a session belongs to this part of the walk.
     fn concerns(&self, record: &Record<'_>, phase: Phase, running_listed: bool) -> bool {
-        let early = matches!((record.start.time, self.floor), (Some(start), Some(floor)) if start < floor);
+        // What has no start time is found by no later part either.
+        let early = self.floor.is_some_and(|floor| record.start.time.is_none_or(|start| start < floor));
         match phase {
-            // The others come with the window.
-            Phase::Running => early || record.start.time.is_none(),
+            Phase::Running => early,
             Phase::Window => !(early && running_listed && record.active == Some(true)),
         }
     }

@@ -246,6 +246,8 @@ async fn details_that_are_all_refused() {
     let world = small();
     let bench = Bench::new(&world, Options { may_see_details: false, ..Options::default() }).await;
     let source = bench.source(ALL);
+    let health = source.check(&bench.cx).await.unwrap();
+    assert_eq!(health.notes.iter().filter(|note| note.contains("may not be readable")).count(), 4, "{health:?}");
     for stream in STREAMS {
         let error = bench.try_read(&*source, PageRequest::first(stream, Window::ALL)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Denied, "{stream}");
