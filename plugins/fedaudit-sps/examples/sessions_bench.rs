@@ -1,5 +1,5 @@
 //! Prints how many sessions a second are read from a stand-in in a process of its own, over TLS, into Arrow:
-//! `cargo run --release -p fedaudit-sps --example read_bench [SESSIONS]`. Reading is timed from the first request to the
+//! `cargo run --release -p fedaudit-sps --example sessions_bench [SESSIONS]`. Reading is timed from the first request to the
 //! last page, login included. The rate per second of processor time depends less on what else the machine does than the
 //! rate by the clock, which also waits for the stand-in.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people")]
