@@ -10,7 +10,11 @@ use crate::records::TrueNasRecord;
 
 /// A list of conditions that all have to hold.
 #[derive(Debug, Default)]
-pub(super) struct Filters(Vec<Node>);
+pub(super) struct Filters {
+    nodes: Vec<Node>,
+    /// Evaluated by the older releases in memory, with an operator language of its own.
+    in_memory: bool,
+}
 
 #[derive(Debug)]
 enum Node {
@@ -35,6 +39,8 @@ enum Column {
     Service,
     Event,
     Success,
+    /// Only in memory, as text of ISO 8601 without a zone.
+    Timestamp,
 }
 
 #[derive(Debug)]
@@ -63,38 +69,60 @@ const OPERATORS: [&str; 22] = [
 
 impl Filters {
     /// Reads the filters of a query.
-    pub(super) fn parse(filters: &[Json], regime: Regime) -> Result<Self, Problem> {
+    pub(super) fn parse(filters: &[Json], regime: Regime, unknown: Option<&str>) -> Result<Self, Problem> {
+        let in_memory = regime == Regime::A && !filters.iter().all(is_plain);
+        let leaf = |filter: &Json| {
+            if unknown.is_some() && filter.get(1).and_then(Json::as_str) == unknown {
+                let text = format!("Invalid operation: {}", unknown.unwrap_or_default());
+                return Err(Problem::exception(&text, "ValueError"));
+            }
+            leaf(filter, regime, in_memory)
+        };
         let mut nodes = Vec::new();
         for filter in filters {
             let invalid = || Problem::exception("invalid filter", "ValueError");
             match filter.as_array().map(Vec::as_slice) {
                 Some([Json::String(or), Json::Array(branches)]) if or == "OR" => {
-                    let leaves = branches.iter().map(|branch| leaf(branch, regime)).collect::<Result<Vec<_>, _>>()?;
+                    let leaves = branches.iter().map(leaf).collect::<Result<Vec<_>, _>>()?;
                     match regime {
                         // The branches end up in the same list as everything else.
                         Regime::B => nodes.extend(leaves.into_iter().map(Node::Leaf)),
                         _ => nodes.push(Node::Any(leaves)),
                     }
                 }
-                Some([_, _, _]) => nodes.push(Node::Leaf(leaf(filter, regime)?)),
+                Some([_, _, _]) => nodes.push(Node::Leaf(leaf(filter)?)),
                 _ => return Err(invalid()),
             }
         }
-        Ok(Self(nodes))
+        Ok(Self { nodes, in_memory })
     }
 
-    /// Whether a row is selected.
-    pub(super) fn select(&self, row: &TrueNasRecord) -> bool {
-        self.0.iter().all(|node| match node {
-            Node::Leaf(leaf) => leaf.holds(row),
-            Node::Any(leaves) => leaves.iter().any(|leaf| leaf.holds(row)),
+    /// Whether the rows are filtered and sorted in memory.
+    pub(super) fn in_memory(&self) -> bool {
+        self.in_memory
+    }
+
+    /// Whether a filter looks into the JSON columns.
+    pub(super) fn read_json(&self) -> bool {
+        let reads = |leaf: &Leaf| matches!(leaf.field, Field::Path(..));
+        self.nodes.iter().any(|node| match node {
+            Node::Leaf(leaf) => reads(leaf),
+            Node::Any(leaves) => leaves.iter().any(reads),
+        })
+    }
+
+    /// Whether a row is selected, of which these columns are NULL.
+    pub(super) fn select(&self, row: &TrueNasRecord, nulls: &[&str]) -> bool {
+        self.nodes.iter().all(|node| match node {
+            Node::Leaf(leaf) => leaf.holds(row, nulls),
+            Node::Any(leaves) => leaves.iter().any(|leaf| leaf.holds(row, nulls)),
         })
     }
 
     /// First and last `message_timestamp` that can be selected, so that a sorted table need not be walked whole.
     pub(super) fn seconds(&self) -> (i64, i64) {
         let mut bounds = (i64::MIN, i64::MAX);
-        for node in &self.0 {
+        for node in &self.nodes {
             let Node::Leaf(Leaf {
                 field: Field::Column(Column::MessageTimestamp),
                 test: Test::Compare(operator, value),
@@ -114,14 +142,21 @@ impl Filters {
     }
 }
 
-fn leaf(filter: &Json, regime: Regime) -> Result<Leaf, Problem> {
+/// Whether a filter compares one of the eight columns, which is what SQL gets to see.
+fn is_plain(filter: &Json) -> bool {
+    let name = filter.get(0).and_then(Json::as_str).unwrap_or_default();
+    filter.as_array().is_some_and(|filter| filter.len() == 3)
+        && field(name, false).is_ok_and(|field| matches!(field, Field::Column(_)))
+}
+
+fn leaf(filter: &Json, regime: Regime, in_memory: bool) -> Result<Leaf, Problem> {
     let Some([Json::String(name), Json::String(operator), value]) = filter.as_array().map(Vec::as_slice) else {
         return Err(Problem::exception("invalid filter", "ValueError"));
     };
     if !OPERATORS.contains(&operator.as_str()) {
         return Err(Problem::invalid("data.query-filters", &format!("Invalid operation: {operator}")));
     }
-    let field = field(name)?;
+    let field = field(name, in_memory)?;
     if matches!(field, Field::Column(Column::Service)) && regime > Regime::A {
         return Ok(Leaf { field, test: Test::Nothing });
     }
@@ -135,6 +170,10 @@ fn leaf(filter: &Json, regime: Regime) -> Result<Leaf, Problem> {
         "<" => Test::Compare("<", value.clone()),
         "<=" => Test::Compare("<=", value.clone()),
         "in" | "nin" => Test::OneOf(operator == "in", value.as_array().cloned().ok_or_else(unknown)?),
+        "~" if in_memory => Test::Pattern(
+            Regex::new(&format!("^(?:{})", text()?))
+                .map_err(|error| Problem::exception(&error.to_string(), "error"))?,
+        ),
         "~" => Test::Pattern(Regex::new(&text()?).map_err(|error| Problem::exception(&error.to_string(), "error"))?),
         "^" => Test::Begins(text()?),
         "$" => Test::Ends(text()?),
@@ -144,7 +183,7 @@ fn leaf(filter: &Json, regime: Regime) -> Result<Leaf, Problem> {
     Ok(Leaf { field, test })
 }
 
-fn field(name: &str) -> Result<Field, Problem> {
+fn field(name: &str, in_memory: bool) -> Result<Field, Problem> {
     Ok(Field::Column(match name {
         "audit_id" => Column::AuditId,
         "message_timestamp" => Column::MessageTimestamp,
@@ -154,6 +193,7 @@ fn field(name: &str) -> Result<Field, Problem> {
         "service" => Column::Service,
         "event" => Column::Event,
         "success" => Column::Success,
+        "timestamp.$date" if in_memory => Column::Timestamp,
         _ => {
             let path = |rest: &str| rest.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect();
             return if let Some(rest) = name.strip_prefix("service_data") {
@@ -179,8 +219,9 @@ enum Cell<'r> {
 }
 
 impl Leaf {
-    fn holds(&self, row: &TrueNasRecord) -> bool {
+    fn holds(&self, row: &TrueNasRecord, nulls: &[&str]) -> bool {
         let cell = match &self.field {
+            Field::Column(column) if !nulls.is_empty() && nulls.contains(&column.name()) => Cell::Null,
             Field::Column(column) => column.of(row),
             Field::Path(of_event, path) => lookup(if *of_event { &row.event_data } else { &row.service_data }, path),
         };
@@ -211,6 +252,20 @@ impl Leaf {
 }
 
 impl Column {
+    fn name(self) -> &'static str {
+        match self {
+            Self::AuditId => "audit_id",
+            Self::MessageTimestamp => "message_timestamp",
+            Self::Address => "address",
+            Self::Username => "username",
+            Self::Session => "session",
+            Self::Service => "service",
+            Self::Event => "event",
+            Self::Success => "success",
+            Self::Timestamp => "timestamp",
+        }
+    }
+
     fn of(self, row: &TrueNasRecord) -> Cell<'_> {
         let text = |text: &'_ str| Cell::Text(std::borrow::Cow::Owned(text.to_owned()));
         match self {
@@ -222,6 +277,10 @@ impl Column {
             Self::Service => text(row.service.as_str()),
             Self::Event => Cell::Text(row.event.into()),
             Self::Success => Cell::Int(i64::from(row.success)),
+            Self::Timestamp => {
+                let time = chrono::DateTime::from_timestamp(row.timestamp, 0).unwrap_or_default();
+                Cell::Text(time.format("%Y-%m-%dT%H:%M:%S").to_string().into())
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::answer::{Problem, close, open, text};
-use super::{Appliance, query};
+use super::{Appliance, Regime, query};
 
 /// Methods that need no login.
 const ANONYMOUS: [&str; 3] = ["auth.login_ex", "auth.mechanism_choices", "core.ping"];
@@ -59,6 +59,7 @@ impl Appliance {
         let refused = || Problem::call(13, "EACCES", "Not authorized");
         match method {
             "audit.query" | "audit.config" if !roles.audit_read => Err(refused()),
+            "audit.config" if self.options.hidden_config => Err(refused()),
             "audit.query" => query::answer(self, params, out),
             "audit.config" => {
                 self.audit_config(out);
@@ -76,7 +77,11 @@ impl Appliance {
                 Ok(0)
             }
             "auth.mechanism_choices" => {
-                out.push_str(r#"["API_KEY_PLAIN", "TOKEN_PLAIN", "PASSWORD_PLAIN"]"#);
+                out.push_str(match (self.options.assurance_level_2, self.regime) {
+                    (true, _) => r#"["PASSWORD_PLAIN"]"#,
+                    (false, Regime::C) => r#"["API_KEY_PLAIN", "TOKEN_PLAIN", "PASSWORD_PLAIN", "SCRAM"]"#,
+                    (false, _) => r#"["API_KEY_PLAIN", "TOKEN_PLAIN", "PASSWORD_PLAIN"]"#,
+                });
                 Ok(0)
             }
             "auth.me" => {
@@ -89,10 +94,16 @@ impl Appliance {
             }
             "core.subscribe" if !roles.full_admin => Err(refused()),
             "core.subscribe" => {
-                out.push_str(&text(&self.fresh_id()));
+                let id = self.fresh_id();
+                // Any name is taken; only that of the sessions is ever heard of again.
+                if matches!(params.get(0).and_then(Json::as_str), Some("auth.sessions" | "*")) {
+                    self.subscribe(session, &id);
+                }
+                out.push_str(&text(&id));
                 Ok(0)
             }
             "core.unsubscribe" => {
+                self.unsubscribe(session);
                 out.push_str("null");
                 Ok(0)
             }
@@ -118,52 +129,5 @@ impl Appliance {
             truenas.retention_days,
             shares.join(", ")
         );
-    }
-
-    /// The live list: the world's sessions and, where switched on, the reader's own.
-    fn sessions(&self, caller: &str, params: &Json, out: &mut String) -> Result<u64, Problem> {
-        let filters = params.get(0).and_then(Json::as_array).cloned().unwrap_or_default();
-        let limit = params.get(1).and_then(|options| options.get("limit")).and_then(Json::as_u64).unwrap_or(0);
-        let limit = if limit == 0 { usize::MAX } else { limit as usize };
-        let mut rows = Vec::new();
-        for session in &self.world.truenas.sessions {
-            rows.push((session.id.clone(), false, session.internal, format!(
-                r#""origin": {}, "credentials": "{}", "credentials_data": {}, "created_at": {{"$date": {}000}}, "secure_transport": {}"#,
-                text(&session.origin), session.credentials, session.credentials_data, session.created_at, session.secure_transport
-            )));
-        }
-        if self.options.list_reader {
-            for (id, reader) in self.readers().iter() {
-                rows.push((id.clone(), id == caller, false, format!(
-                    r#""origin": {}, "credentials": "{}", "credentials_data": {}, "created_at": {{"$date": {}000}}, "secure_transport": {}"#,
-                    text(&reader.origin), reader.kind, self.credential_data(reader), reader.login_at, self.options.secure
-                )));
-            }
-        }
-        for filter in &filters {
-            match filter.as_array().map(Vec::as_slice) {
-                Some([Json::String(name), Json::String(operator), value]) if operator == "=" => match name.as_str() {
-                    "id" => rows.retain(|row| value.as_str() == Some(&row.0)),
-                    "current" => rows.retain(|row| value.as_bool() == Some(row.1)),
-                    "internal" => rows.retain(|row| value.as_bool() == Some(row.2)),
-                    _ => {
-                        return Err(Problem::exception(
-                            "this stand-in filters sessions by id, current and internal",
-                            "ValueError",
-                        ));
-                    }
-                },
-                _ => return Err(Problem::exception("this stand-in filters sessions with = alone", "ValueError")),
-            }
-        }
-        rows.truncate(limit);
-        out.push('[');
-        for (index, (id, current, internal, rest)) in rows.iter().enumerate() {
-            let comma = if index > 0 { ", " } else { "" };
-            let _ =
-                write!(out, r#"{comma}{{"id": {}, "current": {current}, "internal": {internal}, {rest}}}"#, text(id));
-        }
-        out.push(']');
-        Ok(rows.len() as u64)
     }
 }

@@ -8,7 +8,11 @@ mod filter;
 mod login;
 mod methods;
 mod query;
+mod scram;
+mod sessions;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -16,16 +20,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::extract::ws::Message;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, State};
 use axum::http::header::{CONTENT_TYPE, DATE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 pub use query::row_text;
 
-use crate::records::{TrueNasRecord, TrueNasService, World};
+use crate::records::{TrueNasRecord, TrueNasService, TrueNasSession, World};
 use crate::request_log::{LogEntry, RequestLog};
 
 /// How audit queries behave, by release.
@@ -50,6 +55,15 @@ pub struct Roles {
     pub full_admin: bool,
 }
 
+/// The other controller of a pair.
+#[derive(Debug, Clone)]
+pub struct OtherController {
+    /// What its own audit databases hold.
+    pub world: Arc<World>,
+    /// Whether it answers.
+    pub reachable: bool,
+}
+
 /// Who may log in, and how the appliance behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -61,18 +75,38 @@ pub struct Options {
     pub api_key: Option<String>,
     /// Its password.
     pub password: Option<String>,
+    /// A token that was generated for it.
+    pub token: Option<String>,
     /// The account has a second factor.
     pub second_factor: bool,
     /// What the account may do.
     pub roles: Roles,
     /// Whether clients come over TLS; an API key that comes without it is revoked.
     pub secure: bool,
+    /// The answer to a right credential, in place of `SUCCESS`: `DENIED`, `EXPIRED`.
+    pub login_answer: Option<&'static str>,
+    /// The security settings demand a second factor of everybody: keys and tokens are no way in.
+    pub assurance_level_2: bool,
+    /// The other side of `SCRAM` does not know the key and only pretends to.
+    pub false_server: bool,
+    /// The client's address is not allowed: connections are closed as soon as they are open.
+    pub forbidden: bool,
     /// This is the standby controller of a pair.
     pub standby: bool,
+    /// The other controller of a pair; none on a single one, which ignores `remote_controller`.
+    pub other: Option<OtherController>,
     /// Calls a minute that one method takes from clients that are not logged in; the product's own number is 20.
     pub anonymous_calls: Option<usize>,
-    /// Audit rows whose JSON the product itself cannot decode: pages that hold one fail as a whole.
+    /// Audit rows whose event data are no JSON: from 25.10.1 on, pages that hold one fail as a whole.
     pub poisoned: Vec<String>,
+    /// Columns that are NULL in an audit row (`audit_id`, column): in 25.10.0, pages that hold one fail as a whole.
+    pub nulls: Vec<(String, &'static str)>,
+    /// An operator that this appliance does not know.
+    pub unknown_operator: Option<&'static str>,
+    /// The account may not read `audit.config`.
+    pub hidden_config: bool,
+    /// Connections that are silent for this long are dropped.
+    pub idle: Option<Duration>,
     /// Answer every request with the page of a proxy's login.
     pub html: bool,
     /// Added to every call.
@@ -90,12 +124,22 @@ impl Default for Options {
             username: "auditor".to_owned(),
             api_key: None,
             password: None,
+            token: None,
             second_factor: false,
             roles: Roles { audit_read: true, sessions_read: true, full_admin: false },
             secure: true,
+            login_answer: None,
+            assurance_level_2: false,
+            false_server: false,
+            forbidden: false,
             standby: false,
+            other: None,
             anonymous_calls: None,
             poisoned: Vec::new(),
+            nulls: Vec::new(),
+            unknown_operator: None,
+            hidden_config: false,
+            idle: None,
             html: false,
             latency: Duration::ZERO,
             log: RequestLog::default(),
@@ -112,13 +156,24 @@ pub struct StandIn(Arc<Appliance>);
 struct Appliance {
     world: Arc<World>,
     options: Options,
+    newest: Vec<u32>,
     regime: Regime,
+    /// Live sessions of others.
+    live: Mutex<Vec<TrueNasSession>>,
+    /// Where each open connection's messages go.
+    lines: Mutex<HashMap<String, mpsc::UnboundedSender<Message>>>,
+    /// Connections that are told of sessions, with the id of their subscription.
+    subscribers: Mutex<HashMap<String, String>>,
+    /// Half-done `SCRAM` logins by connection.
+    scrams: Mutex<HashMap<String, scram::Pending>>,
     /// Live connections of the reader: session id, origin and login time.
     readers: Mutex<HashMap<String, Reader>>,
     /// Rows that the reader's own logins made.
     own_rows: Mutex<Vec<TrueNasRecord>>,
     /// Rows stored after this second are not there yet.
     stored_until: AtomicI64,
+    /// Rows stored before this second are deleted.
+    kept_from: AtomicI64,
     revoked: AtomicBool,
     anonymous: Mutex<HashMap<String, Vec<Instant>>>,
     /// Counts up when connections are to be cut.
@@ -145,13 +200,20 @@ impl StandIn {
         } else {
             Regime::A
         };
+        let live = Mutex::new(world.truenas.sessions.clone());
         Self(Arc::new(Appliance {
             world,
             options,
+            newest,
             regime,
+            live,
+            lines: Mutex::default(),
+            subscribers: Mutex::default(),
+            scrams: Mutex::default(),
             readers: Mutex::default(),
             own_rows: Mutex::default(),
             stored_until: AtomicI64::new(i64::MAX),
+            kept_from: AtomicI64::new(i64::MIN),
             revoked: AtomicBool::new(false),
             anonymous: Mutex::default(),
             cut: watch::Sender::new(0),
@@ -182,6 +244,33 @@ impl StandIn {
         self.0.readers().len()
     }
 
+    /// Deletes the rows stored before this second, as the product does every day.
+    pub fn forget_before(&self, second: i64) {
+        self.0.kept_from.store(second, Ordering::Relaxed);
+    }
+
+    /// Somebody logs in.
+    pub fn begin_session(&self, session: TrueNasSession) {
+        self.0.tell_added(&session);
+        self.0.live().push(session);
+    }
+
+    /// A session ends; the product tells its subscribers unless it is an internal one.
+    pub fn end_session(&self, id: &str) {
+        let ended = {
+            let mut live = self.0.live();
+            live.iter().position(|session| session.id == id).map(|index| live.remove(index))
+        };
+        if ended.is_some_and(|session| !session.internal) {
+            self.0.tell_removed(id);
+        }
+    }
+
+    /// Ends every subscription from this side.
+    pub fn end_subscriptions(&self) {
+        self.0.end_subscriptions();
+    }
+
     /// Hides rows stored after this second: they are still in the log daemon's buffer.
     pub fn store_until(&self, second: i64) {
         self.0.stored_until.store(second, Ordering::Relaxed);
@@ -191,6 +280,15 @@ impl StandIn {
 impl Appliance {
     fn readers(&self) -> std::sync::MutexGuard<'_, HashMap<String, Reader>> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn live(&self) -> std::sync::MutexGuard<'_, Vec<TrueNasSession>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the release is that one or newer.
+    fn since(&self, release: &[u32]) -> bool {
+        self.newest.as_slice() >= release
     }
 
     fn own_rows(&self, service: TrueNasService) -> Vec<TrueNasRecord> {

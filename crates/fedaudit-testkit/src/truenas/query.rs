@@ -1,5 +1,6 @@
 //! `audit.query`: what is asked, and the rows as text.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
@@ -72,21 +73,40 @@ pub(super) fn answer(appliance: &Appliance, params: &Json, out: &mut String) -> 
             return Err(Problem::exception("count and get exclude each other", "ValueError"));
         }
     }
-    if question.remote_controller && appliance.options.standby {
-        return Err(Problem::invalid("audit.query.remote_controller", "Failed to query the remote controller"));
+    // A single controller takes the parameter and ignores it.
+    let elsewhere = appliance.options.other.as_ref().filter(|_| question.remote_controller);
+    if elsewhere.is_some_and(|other| !other.reachable) {
+        return Err(Problem::invalid(
+            "audit.query.remote_controller",
+            "Failed to query the remote controller: timed out",
+        ));
     }
     let members = members(&options.select)?;
-    let filters = Filters::parse(&question.filters, appliance.regime)?;
+    let filters = Filters::parse(&question.filters, appliance.regime, appliance.options.unknown_operator)?;
     let order = order(&options.order_by)?;
+    let defects = Defects::of(appliance);
+    if appliance.regime == Regime::B && filters.read_json() && defects.any_spoilt(&services, appliance) {
+        return Err(Problem::exception("malformed JSON", "OperationalError"));
+    }
 
     let mut own = Vec::new();
-    for service in &services {
-        own.extend(appliance.own_rows(*service));
+    let world = elsewhere.map_or(&appliance.world, |other| &other.world);
+    if elsewhere.is_none() {
+        for service in &services {
+            own.extend(appliance.own_rows(*service));
+        }
     }
-    let tables: Vec<&[TrueNasRecord]> =
-        services.iter().map(|service| appliance.world.truenas.records(*service)).collect();
-    let until = appliance.stored_until.load(Ordering::Relaxed);
-    let rows = Rows { tables, own: &own, filters: &filters, order: &order, until };
+    let tables: Vec<&[TrueNasRecord]> = services.iter().map(|service| world.truenas.records(*service)).collect();
+    let rows = Rows {
+        tables,
+        own: &own,
+        filters: &filters,
+        order: &order,
+        kept: (appliance.kept_from.load(Ordering::Relaxed), appliance.stored_until.load(Ordering::Relaxed)),
+        // The end of a connection is written down since 25.04.1.
+        hidden: (!appliance.since(&[25, 4, 1])).then_some("LOGOUT"),
+        defects: &defects,
+    };
 
     if options.count {
         let count = if appliance.regime > Regime::A && options.offset > 0 { 0 } else { rows.all().count() };
@@ -99,13 +119,10 @@ pub(super) fn answer(appliance: &Appliance, params: &Json, out: &mut String) -> 
         (false, limit) => limit as usize,
     };
     let page = rows.page(options.offset as usize, limit);
-    let needs_json = members.contains(&"service_data") || members.contains(&"event_data");
-    if needs_json && page.iter().any(|row| appliance.options.poisoned.contains(&row.audit_id)) {
-        return Err(Problem::exception("Expecting value: line 1 column 1 (char 0)", "JSONDecodeError"));
-    }
+    defects.refuse(appliance, &page, &members)?;
     if options.get {
         let Some(row) = page.first() else { return Err(Problem::exception("MatchNotFound()", "MatchNotFound")) };
-        write_row(out, row, &members);
+        defects.write(appliance, out, row, &members);
         return Ok(1);
     }
     out.push('[');
@@ -113,10 +130,83 @@ pub(super) fn answer(appliance: &Appliance, params: &Json, out: &mut String) -> 
         if index > 0 {
             out.push_str(", ");
         }
-        write_row(out, row, &members);
+        defects.write(appliance, out, row, &members);
     }
     out.push(']');
     Ok(page.len() as u64)
+}
+
+/// Rows that are not as they should be, and what the release makes of them.
+#[derive(Debug)]
+struct Defects<'a> {
+    spoilt: HashSet<&'a str>,
+    nulls: HashMap<&'a str, Vec<&'static str>>,
+}
+
+impl<'a> Defects<'a> {
+    fn of(appliance: &'a Appliance) -> Self {
+        let mut nulls: HashMap<&str, Vec<&'static str>> = HashMap::new();
+        for (id, column) in &appliance.options.nulls {
+            nulls.entry(id).or_default().push(column);
+        }
+        Self { spoilt: appliance.options.poisoned.iter().map(String::as_str).collect(), nulls }
+    }
+
+    fn nulls(&self, row: &TrueNasRecord) -> &[&'static str] {
+        if self.nulls.is_empty() {
+            return &[];
+        }
+        self.nulls.get(row.audit_id.as_str()).map_or(&[], Vec::as_slice)
+    }
+
+    fn is_spoilt(&self, row: &TrueNasRecord) -> bool {
+        !self.spoilt.is_empty() && self.spoilt.contains(row.audit_id.as_str())
+    }
+
+    fn any_spoilt(&self, services: &[TrueNasService], appliance: &Appliance) -> bool {
+        let rows = services.iter().flat_map(|service| appliance.world.truenas.records(*service));
+        !self.spoilt.is_empty() && rows.into_iter().any(|row| self.is_spoilt(row))
+    }
+
+    /// Some releases fail the whole page for one row.
+    fn refuse(&self, appliance: &Appliance, page: &[&TrueNasRecord], members: &[&str]) -> Result<(), Problem> {
+        if appliance.regime == Regime::A {
+            // 25.04 and older do not check their results.
+            let is_bad = |row: &&&TrueNasRecord| {
+                self.nulls(row).iter().any(|column| !column.ends_with("_data") && members.contains(column))
+            };
+            let bad = page.iter().filter(is_bad).count();
+            if bad > 0 && appliance.since(&[25, 10]) {
+                let text = format!("{bad} validation errors for AuditQueryResult");
+                return Err(Problem::exception(&text, "ValidationError"));
+            }
+        } else if members.contains(&"event_data") && page.iter().any(|row| self.is_spoilt(row)) {
+            return Err(Problem::exception("Expecting value: line 1 column 1 (char 0)", "JSONDecodeError"));
+        }
+        Ok(())
+    }
+
+    fn write(&self, appliance: &Appliance, out: &mut String, row: &TrueNasRecord, members: &[&'static str]) {
+        let (nulls, is_spoilt) = (self.nulls(row), self.is_spoilt(row));
+        if nulls.is_empty() && !is_spoilt && appliance.since(&[25, 10]) {
+            return write_row(out, row, members, &[]);
+        }
+        let mut row = row.clone();
+        row.service_data = appliance.without_login_id(&row.service_data).into();
+        row.event_data = appliance.without_login_id(&row.event_data).into();
+        let is_null = |column: &str| nulls.contains(&column) || (column == "event_data" && is_spoilt);
+        if appliance.regime == Regime::A {
+            for (column, data) in [("service_data", &mut row.service_data), ("event_data", &mut row.event_data)] {
+                if is_null(column) {
+                    *data = "{}".into();
+                }
+            }
+            let nulls: Vec<&str> = nulls.iter().copied().filter(|column| !column.ends_with("_data")).collect();
+            write_row(out, &row, members, &nulls);
+        } else {
+            write_row(out, &row, members, nulls);
+        }
+    }
 }
 
 fn services(regime: Regime, question: &Question) -> Result<Vec<TrueNasService>, Problem> {
@@ -176,14 +266,18 @@ struct Rows<'a> {
     own: &'a [TrueNasRecord],
     filters: &'a Filters,
     order: &'a Order,
-    until: i64,
+    /// First and last second that is there.
+    kept: (i64, i64),
+    /// An event that this release does not write down.
+    hidden: Option<&'static str>,
+    defects: &'a Defects<'a>,
 }
 
 impl<'a> Rows<'a> {
     /// The rows of the tables that the time filters leave, in the order they were stored.
     fn spans(&self) -> impl DoubleEndedIterator<Item = &'a TrueNasRecord> + use<'a> {
         let (from, to) = self.filters.seconds();
-        let to = to.min(self.until);
+        let (from, to) = (from.max(self.kept.0), to.min(self.kept.1));
         let spans: Vec<&'a [TrueNasRecord]> = self
             .tables
             .iter()
@@ -196,23 +290,32 @@ impl<'a> Rows<'a> {
         spans.into_iter().flatten()
     }
 
+    fn is_selected(&self, row: &TrueNasRecord) -> bool {
+        self.hidden != Some(row.event) && self.filters.select(row, self.defects.nulls(row))
+    }
+
     fn all(&self) -> impl Iterator<Item = &'a TrueNasRecord> {
-        self.spans().chain(self.own).filter(|row| self.filters.select(row))
+        self.spans().chain(self.own).filter(|row| self.is_selected(row))
     }
 
     fn page(&self, offset: usize, limit: usize) -> Vec<&'a TrueNasRecord> {
         let stored = [("message_timestamp", false), ("audit_id", false)];
         let reverse = [("message_timestamp", true), ("audit_id", true)];
-        let one_sorted_table = self.tables.len() == 1 && self.own.is_empty();
+        let one_sorted_table = self.tables.len() == 1 && self.own.is_empty() && !self.filters.in_memory();
         if one_sorted_table && (self.order.is_empty() || self.order.as_slice() == stored) {
-            return self.spans().filter(|row| self.filters.select(row)).skip(offset).take(limit).collect();
+            return self.spans().filter(|row| self.is_selected(row)).skip(offset).take(limit).collect();
         }
         if one_sorted_table && self.order.as_slice() == reverse {
-            return self.spans().rev().filter(|row| self.filters.select(row)).skip(offset).take(limit).collect();
+            return self.spans().rev().filter(|row| self.is_selected(row)).skip(offset).take(limit).collect();
         }
         let mut rows: Vec<&TrueNasRecord> = self.all().collect();
+        let mut order = self.order.clone();
+        if self.filters.in_memory() {
+            // The last key wins there.
+            order.reverse();
+        }
         rows.sort_by(|a, b| {
-            self.order
+            order
                 .iter()
                 .map(|(name, down)| if *down { by(name, b, a) } else { by(name, a, b) })
                 .find(|order| order.is_ne())
@@ -236,13 +339,14 @@ fn by(name: &str, a: &TrueNasRecord, b: &TrueNasRecord) -> std::cmp::Ordering {
     }
 }
 
-fn write_row(out: &mut String, row: &TrueNasRecord, members: &[&'static str]) {
+fn write_row(out: &mut String, row: &TrueNasRecord, members: &[&'static str], nulls: &[&str]) {
     let mut number = itoa::Buffer::new();
     for (index, member) in members.iter().enumerate() {
         out.push_str(if index == 0 { "{\"" } else { ", \"" });
         out.push_str(member);
         out.push_str("\": ");
         match *member {
+            null if !nulls.is_empty() && nulls.contains(&null) => out.push_str("null"),
             "audit_id" => push_text(out, &row.audit_id),
             "message_timestamp" => out.push_str(number.format(row.message_timestamp)),
             "timestamp" => {
@@ -266,6 +370,6 @@ fn write_row(out: &mut String, row: &TrueNasRecord, members: &[&'static str]) {
 /// A row as the product would send it, for tests that decode without a connection.
 pub fn row_text(row: &TrueNasRecord) -> String {
     let mut out = String::new();
-    write_row(&mut out, row, &MEMBERS);
+    write_row(&mut out, row, &MEMBERS, &[]);
     out
 }

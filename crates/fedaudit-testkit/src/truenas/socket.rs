@@ -30,12 +30,21 @@ pub(super) async fn serve(appliance: Arc<Appliance>, socket: WebSocket, origin: 
             }
         }
     });
+    if appliance.options.forbidden {
+        let _ = answers.send(goodbye(1008, "You are not allowed to access this resource"));
+        drop(answers);
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), writer).await;
+        return;
+    }
+    appliance.open_line(&session, answers.clone());
+    let idle = appliance.options.idle.unwrap_or(std::time::Duration::from_hours(24));
     let at_work = Arc::new(Semaphore::new(AT_WORK));
     let accepted = Arc::new(AtomicUsize::new(0));
     loop {
         let message = tokio::select! {
             message = stream.next() => message,
             _ = cut.changed() => break,
+            () = tokio::time::sleep(idle) => break,
         };
         let text = match message {
             Some(Ok(Message::Text(text))) => text,
@@ -75,6 +84,7 @@ pub(super) async fn serve(appliance: Arc<Appliance>, socket: WebSocket, origin: 
     drop(answers);
     // The end of the connection is the end of the session.
     appliance.logout(&session);
+    appliance.close_line(&session);
     let _ = tokio::time::timeout(std::time::Duration::from_secs(1), writer).await;
 }
 
