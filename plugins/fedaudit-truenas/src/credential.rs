@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::redact::{Cut, MASK};
-use crate::wire::Scalar;
+use crate::wire::{Loose, Scalar};
 
 /// Levels of tokens that are followed.
 const DEPTH: usize = 16;
@@ -19,7 +19,7 @@ pub(crate) struct Credential<'a> {
     #[serde(borrow)]
     credentials: Scalar<'a>,
     #[serde(borrow)]
-    credentials_data: Option<Data<'a>>,
+    credentials_data: Loose<Data<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -36,7 +36,7 @@ struct Data<'a> {
     #[serde(borrow)]
     token: Option<&'a RawValue>,
     #[serde(borrow)]
-    parent: Option<Box<Credential<'a>>>,
+    parent: Loose<Box<Credential<'a>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -77,7 +77,7 @@ impl<'a> Credential<'a> {
             is_node: matches!(kind.as_deref(), Some("TRUENAS_NODE" | "TRUE_NAS_NODE")),
             ..Proof::default()
         };
-        let mut parent = self.credentials_data.and_then(|data| proof.take(data, cuts));
+        let mut parent = self.credentials_data.0.and_then(|data| proof.take(data, cuts));
         let is_token = kind.as_deref() == Some("TOKEN");
         for level in 0.. {
             let Some(credential) = parent else { break };
@@ -91,7 +91,7 @@ impl<'a> Credential<'a> {
                 proof.root_method = method.map(Cow::Borrowed);
                 proof.is_mfa = is_mfa;
             }
-            parent = credential.credentials_data.and_then(|data| proof.take(data, cuts));
+            parent = credential.credentials_data.0.and_then(|data| proof.take(data, cuts));
         }
         proof
     }
@@ -119,7 +119,7 @@ impl<'a> Proof<'a> {
             }
             _ => {}
         }
-        data.parent
+        data.parent.0
     }
 }
 

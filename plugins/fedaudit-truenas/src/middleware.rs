@@ -13,7 +13,7 @@ use crate::action;
 use crate::credential::{Credential, Proof};
 use crate::normalize::{Draft, Session, data, lower, text};
 use crate::record::{PLACES, Record};
-use crate::wire::{Scalar, truth};
+use crate::wire::{Loose, Scalar, truth};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -23,14 +23,14 @@ struct ServiceData<'a> {
     #[serde(borrow)]
     protocol: Scalar<'a>,
     #[serde(borrow)]
-    credentials: Option<Credential<'a>>,
+    credentials: Loose<Credential<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Login<'a> {
     #[serde(borrow)]
-    credentials: Option<Credential<'a>>,
+    credentials: Loose<Credential<'a>>,
     #[serde(borrow)]
     error: Scalar<'a>,
 }
@@ -97,7 +97,7 @@ impl<'a> Callers<'a> {
         let found = Caller {
             origin: text(service.origin),
             protocol: text(service.protocol),
-            proof: service.credentials.map(|credential| credential.proof(&mut draft.cuts)),
+            proof: service.credentials.0.map(|credential| credential.proof(&mut draft.cuts)),
         };
         // Secrets are cut out of every record where they lie, and flags are set on every record.
         if marks == (draft.cuts.len(), draft.flags.len()) {
@@ -138,7 +138,7 @@ pub(crate) fn map<'a>(record: &Record<'a>, draft: &mut Draft<'a>, callers: &mut 
 fn login<'a>(action: Action, record: &Record<'a>, draft: &mut Draft<'a>) {
     draft.action = action;
     let login: Login<'a> = data(record.event_data, draft);
-    if let Some(credential) = login.credentials {
+    if let Some(credential) = login.credentials.0 {
         let mut proof = credential.proof(&mut draft.cuts);
         draft.user_unless_named(proof.username.take());
         draft.proof(proof);
@@ -146,9 +146,20 @@ fn login<'a>(action: Action, record: &Record<'a>, draft: &mut Draft<'a>) {
     draft.outcome_reason = text(login.error);
 }
 
+/// Events that never present a secret of their own.
+pub(crate) fn is_harmless(event: &str) -> bool {
+    matches!(event, "METHOD_CALL" | "LOGOUT" | "REBOOT" | "SHUTDOWN" | "WEBSHELL_LOGOUT")
+}
+
 fn call<'a>(record: &Record<'a>, draft: &mut Draft<'a>) {
     let call: Call<'a> = data(record.event_data, draft);
     let method = call.method.as_str();
+    if method.is_empty() {
+        // The data are lost: what was called is not known.
+        draft.action = Action::Other;
+        draft.flags.push("no_method");
+        return;
+    }
     let mut room = [RawValue::NULL; 2];
     let params = leading(call.params, &mut room);
     draft.action = action::of_method(method, params);

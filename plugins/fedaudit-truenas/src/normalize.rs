@@ -20,7 +20,7 @@ use crate::credential::Proof;
 use crate::items::{Item, Items};
 use crate::middleware::Callers;
 use crate::record::Record;
-use crate::redact::{Cut, splice};
+use crate::redact::{self, Cut, splice};
 use crate::streams::Service;
 use crate::wire::{Scalar, instant_in, number, truth_in};
 use crate::{middleware, smb, sudo, system};
@@ -119,7 +119,11 @@ impl<'a, 'r> Decoder<'a, 'r> {
 
     /// Keeps a record whose meaning cannot be made out.
     pub(crate) fn reject(&mut self, raw: &str, reason: String) {
-        self.rejected.push(Rejected { raw: raw.to_owned(), reason });
+        let (mut cuts, mut kept) = (Vec::new(), String::new());
+        redact::find(self.service, raw, &mut cuts);
+        cuts.sort_by_key(Cut::address);
+        splice(raw, &cuts, &mut kept);
+        self.rejected.push(Rejected { raw: kept, reason });
     }
 
     /// Records rejected so far.
@@ -158,7 +162,27 @@ impl<'a, 'r> Decoder<'a, 'r> {
             Service::Sudo => sudo::map(record, &mut draft),
             Service::System => system::map(record, &mut draft),
         }
+        if self.may_hold_secrets(record, &draft) {
+            for json in [record.service_data, record.event_data].into_iter().flatten() {
+                redact::find(self.service, json, &mut draft.cuts);
+            }
+        }
         self.push(raw, record, second, &mut draft);
+    }
+
+    /// Most records cannot: they are not searched.
+    fn may_hold_secrets(&self, record: &Record<'_>, draft: &Draft<'_>) -> bool {
+        let is_odd =
+            draft.flags.iter().any(|flag| matches!(*flag, "bad_json" | "unexpected_data" | "token_chain_deep"));
+        let event = record.event.as_str();
+        match self.service {
+            Service::Middleware => is_odd || !middleware::is_harmless(event),
+            Service::Sudo => true,
+            Service::System => {
+                is_odd || event == "TTY_RECORD" || record.event_data.is_some_and(|data| data.contains("type=TTY"))
+            }
+            Service::Smb => false,
+        }
     }
 
     fn push(&mut self, raw: &'a str, record: &Record<'a>, second: Option<i64>, draft: &mut Draft<'a>) {

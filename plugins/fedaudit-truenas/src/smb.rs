@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::action::of_disposition;
 use crate::normalize::{Draft, Session, data, lower, resources, text, upper};
 use crate::record::Record;
-use crate::wire::Scalar;
+use crate::wire::{Loose, Scalar};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -48,7 +48,7 @@ struct Login<'a> {
     #[serde(borrow)]
     service_description: Scalar<'a>,
     #[serde(borrow)]
-    result: Option<Outcome<'a>>,
+    result: Loose<Outcome<'a>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -57,9 +57,9 @@ struct Connection<'a> {
     #[serde(borrow)]
     host: Scalar<'a>,
     #[serde(borrow)]
-    unix_token: Option<UnixToken<'a>>,
+    unix_token: Loose<UnixToken<'a>>,
     #[serde(borrow)]
-    result: Option<Outcome<'a>>,
+    result: Loose<Outcome<'a>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -74,17 +74,17 @@ struct UnixToken<'a> {
 #[serde(default)]
 struct FileData<'a> {
     #[serde(borrow)]
-    parameters: Option<Parameters<'a>>,
+    parameters: Loose<Parameters<'a>>,
     #[serde(borrow)]
     file_type: Scalar<'a>,
     #[serde(borrow)]
-    file: Option<File<'a>>,
+    file: Loose<File<'a>>,
     #[serde(borrow)]
-    src_file: Option<File<'a>>,
+    src_file: Loose<File<'a>>,
     #[serde(borrow)]
-    dst_file: Option<File<'a>>,
+    dst_file: Loose<File<'a>>,
     #[serde(borrow)]
-    result: Option<Outcome<'a>>,
+    result: Loose<Outcome<'a>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -102,7 +102,7 @@ struct File<'a> {
     #[serde(borrow)]
     name: Scalar<'a>,
     #[serde(borrow)]
-    handle: Option<Handle<'a>>,
+    handle: Loose<Handle<'a>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -146,7 +146,7 @@ fn login<'a>(record: &Record<'a>, draft: &mut Draft<'a>) {
     draft.source_host = text(login.workstation);
     draft.auth_method = text(login.password_type).map(lower);
     draft.protocol = text(login.service_description).map(upper).or(draft.protocol.take());
-    draft.outcome_code = login.result.and_then(|result| text(result.value_parsed));
+    draft.outcome_code = login.result.0.and_then(|result| text(result.value_parsed));
 }
 
 fn connection<'a>(action: Action, share: Scalar<'a>, record: &Record<'a>, draft: &mut Draft<'a>) {
@@ -156,14 +156,14 @@ fn connection<'a>(action: Action, share: Scalar<'a>, record: &Record<'a>, draft:
     draft.target_name = text(share);
     // Samba gives the address again where the client has no name.
     draft.source_host = text(connection.host).filter(|host| fedaudit_core::address::parse_ip(host).is_none());
-    draft.user_uid = connection.unix_token.and_then(|token| text(token.uid)).map(|uid| format!("uid:{uid}").into());
-    draft.outcome_code = connection.result.and_then(|result| text(result.value_parsed));
+    draft.user_uid = connection.unix_token.0.and_then(|token| text(token.uid)).map(|uid| format!("uid:{uid}").into());
+    draft.outcome_code = connection.result.0.and_then(|result| text(result.value_parsed));
 }
 
 fn file<'a>(event: &str, record: &Record<'a>, draft: &mut Draft<'a>) {
     let file: FileData<'a> = data(record.event_data, draft);
     draft.action = match event {
-        "CREATE" => of_disposition(file.parameters.as_ref().map_or("", |asked| asked.create_disposition.as_str())),
+        "CREATE" => of_disposition(file.parameters.0.as_ref().map_or("", |asked| asked.create_disposition.as_str())),
         "CLOSE" => Action::FileClose,
         "READ" | "OFFLOAD_READ" => Action::FileRead,
         "WRITE" | "OFFLOAD_WRITE" => Action::FileWrite,
@@ -180,12 +180,12 @@ fn file<'a>(event: &str, record: &Record<'a>, draft: &mut Draft<'a>) {
         None if event == "SET_QUOTA" => "quota".into(),
         None => "file".into(),
     });
-    if let (Some(from), Some(to)) = (&file.src_file, &file.dst_file) {
+    if let (Some(from), Some(to)) = (&file.src_file.0, &file.dst_file.0) {
         draft.resources = Some(resources("file", &[from.path.as_str(), to.path.as_str()]));
     }
-    if let Some(file) = file.src_file.or(file.file) {
+    if let Some(file) = file.src_file.0.or(file.file.0) {
         draft.target_name = text(file.path).or_else(|| text(file.name));
-        draft.target_uid = file.handle.and_then(|handle| text(handle.value));
+        draft.target_uid = file.handle.0.and_then(|handle| text(handle.value));
     }
-    draft.outcome_code = file.result.and_then(|result| text(result.value_parsed));
+    draft.outcome_code = file.result.0.and_then(|result| text(result.value_parsed));
 }

@@ -1,4 +1,4 @@
-//! SUDO: commands run as another account. Values of environment variables are taken out.
+//! SUDO: commands run as another account.
 
 use std::borrow::Cow;
 
@@ -8,23 +8,22 @@ use serde_json::value::RawValue;
 
 use crate::normalize::{Draft, data, text};
 use crate::record::Record;
-use crate::redact::{Cut, environment};
-use crate::wire::Scalar;
+use crate::wire::{Loose, Scalar};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Data<'a> {
     #[serde(borrow)]
-    sudo: Option<Verdict<'a>>,
+    sudo: Loose<Verdict<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Verdict<'a> {
     #[serde(borrow)]
-    accept: Option<Command<'a>>,
+    accept: Loose<Command<'a>>,
     #[serde(borrow)]
-    reject: Option<Command<'a>>,
+    reject: Loose<Command<'a>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -42,10 +41,6 @@ struct Command<'a> {
     submithost: Scalar<'a>,
     #[serde(borrow)]
     reason: Scalar<'a>,
-    #[serde(borrow)]
-    runenv: Option<&'a RawValue>,
-    #[serde(borrow)]
-    submitenv: Option<&'a RawValue>,
 }
 
 /// Fills the draft of one record.
@@ -57,9 +52,7 @@ pub(crate) fn map<'a>(record: &Record<'a>, draft: &mut Draft<'a>) {
         _ => Action::Other,
     };
     let data: Data<'a> = data(record.event_data, draft);
-    let Some(command) = data.sudo.and_then(|verdict| verdict.accept.or(verdict.reject)) else { return };
-    let environments = [command.runenv, command.submitenv].into_iter().flatten().map(RawValue::get);
-    draft.cuts.extend(environments.filter(|text| *text != "null").map(|text| Cut::new(text, environment(text))));
+    let Some(command) = data.sudo.0.and_then(|verdict| verdict.accept.0.or(verdict.reject.0)) else { return };
     draft.user_unless_named(text(command.submituser));
     draft.source = draft.source.take().or(text(command.submithost));
     draft.target_user = text(command.runuser);

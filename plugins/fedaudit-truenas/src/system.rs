@@ -1,15 +1,13 @@
-//! SYSTEM: the operating system's own audit trail. Keystrokes are never kept, only how many there were.
+//! SYSTEM: the operating system's own audit trail.
 
 use std::borrow::Cow;
 
 use fedaudit_core::Action;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::normalize::{Draft, Session, data, text};
 use crate::record::Record;
-use crate::redact::Cut;
-use crate::wire::Scalar;
+use crate::wire::{Loose, Scalar};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -17,7 +15,7 @@ struct Data<'a> {
     #[serde(borrow)]
     proctitle: Scalar<'a>,
     #[serde(borrow)]
-    syscall: Option<Syscall<'a>>,
+    syscall: Loose<Syscall<'a>>,
     #[serde(borrow)]
     auid: Scalar<'a>,
     #[serde(borrow)]
@@ -37,9 +35,7 @@ struct Data<'a> {
     #[serde(borrow)]
     unit: Scalar<'a>,
     #[serde(borrow)]
-    tty_record: Option<Tty<'a>>,
-    #[serde(borrow)]
-    raw_lines: Option<&'a RawValue>,
+    tty_record: Loose<Tty<'a>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -64,15 +60,13 @@ struct Tty<'a> {
     ses: Scalar<'a>,
     #[serde(borrow)]
     username: Scalar<'a>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
 }
 
 /// Fills the draft of one record.
 pub(crate) fn map<'a>(record: &Record<'a>, draft: &mut Draft<'a>) {
     let event = record.event.as_str();
     let data: Data<'a> = data(record.event_data, draft);
-    let syscall = data.syscall.unwrap_or_default();
+    let syscall = data.syscall.0.unwrap_or_default();
 
     // The login user stays the same through su and sudo.
     let login_name = set(syscall.login_name);
@@ -106,7 +100,7 @@ pub(crate) fn map<'a>(record: &Record<'a>, draft: &mut Draft<'a>) {
             draft.target_type = Some("service".into());
             draft.target_name = text(data.unit);
         }
-        "TTY_RECORD" => tty(data.tty_record.unwrap_or_default(), data.raw_lines, draft),
+        "TTY_RECORD" => tty(data.tty_record.0.unwrap_or_default(), draft),
         _ => {}
     }
 }
@@ -141,14 +135,10 @@ fn service(service_action: &str) -> Action {
     }
 }
 
-fn tty<'a>(tty: Tty<'a>, raw_lines: Option<&'a RawValue>, draft: &mut Draft<'a>) {
+fn tty<'a>(tty: Tty<'a>, draft: &mut Draft<'a>) {
     if let Some(name) = set(tty.username) {
         draft.user = Some(name);
     }
     draft.user_uid = draft.user_uid.take().or_else(|| set(tty.uid).map(|uid| format!("uid:{uid}").into()));
     draft.correlation_id = draft.correlation_id.take().or(set(tty.ses));
-    for secret in [tty.data, raw_lines].into_iter().flatten().map(RawValue::get).filter(|json| *json != "null") {
-        let length = serde_json::from_str::<Cow<'_, str>>(secret).map_or(secret.len(), |text| text.chars().count());
-        draft.cuts.push(Cut::new(secret, format!("\"*** ({length} characters)\"")));
-    }
 }
