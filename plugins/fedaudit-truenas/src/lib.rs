@@ -5,11 +5,15 @@ mod action;
 mod config;
 mod credential;
 mod gate;
+mod isolate;
 mod items;
 mod middleware;
 mod normalize;
 mod page;
+mod paths;
+mod position;
 mod push;
+mod question;
 mod record;
 mod redact;
 mod rpc;
@@ -38,8 +42,10 @@ pub use streams::Service;
 
 use gate::Gate;
 use page::Reader;
+use paths::Trails;
+use question::{Members, Question};
 use rpc::{EACCES, EPERM, Failure};
-use streams::SESSIONS;
+use streams::{Feed, SESSIONS};
 
 /// The plugin for `type = "truenas"`.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +58,14 @@ impl Plugin for TrueNasPlugin {
     fn build(name: &str, config: Config) -> Result<Box<dyn AuditSource>> {
         let gate = Gate::new(&config).map_err(|error| error.at(format!("source '{name}'")))?;
         let own_key = gate.key_id();
-        let info = streams::info(gate.origin().as_str());
-        Ok(Box::new(TrueNas { info, gate, own_key, remote_controller: config.remote_controller }))
+        let info = streams::info(gate.origin().as_str(), config.remote_controller);
+        Ok(Box::new(TrueNas {
+            info,
+            gate,
+            own_key,
+            both_controllers: config.remote_controller,
+            trails: Trails::default(),
+        }))
     }
 }
 
@@ -62,7 +74,8 @@ struct TrueNas {
     info: SourceInfo,
     gate: Gate,
     own_key: Option<String>,
-    remote_controller: bool,
+    both_controllers: bool,
+    trails: Trails,
 }
 
 impl fmt::Debug for TrueNas {
@@ -91,15 +104,25 @@ impl AuditSource for TrueNas {
             health.product_version = Some(version);
         }
         health.fingerprint = self.ask::<String>(cx, "system.host_id", "[]").await.ok();
-        for service in Service::ALL {
-            let params = format!(
-                r#"[{{"services":["{}"],"query-filters":[],"query-options":{{"limit":1,"select":["audit_id"]}}}}]"#,
-                service.as_str()
-            );
+        let streams = self.info.streams.iter().filter_map(|stream| Feed::of_stream(&stream.name));
+        for feed in streams {
+            let question = Question { feed, filters: Vec::new(), newest_first: false };
+            let params = question.rows(0, 1, Members::Identity);
+            let outcome = self.ask(cx, "audit.query", &params).await;
+            if let Err(Failure::Refused(refusal)) = &outcome
+                && refusal.is_other_controller()
+            {
+                health.notes.push(format!(
+                    "{}: the other controller does not answer: {}",
+                    feed.stream(),
+                    refusal.text()
+                ));
+                continue;
+            }
             let found: Option<Vec<serde::de::IgnoredAny>> =
-                allowed(&mut health, service.stream(), "audit.query", self.ask(cx, "audit.query", &params).await)?;
-            if service == Service::System && found.is_some_and(|rows| rows.is_empty()) {
-                health.notes.push("audit.SYSTEM is empty: TrueNAS fills it on Enterprise systems only".to_owned());
+                allowed(&mut health, &feed.stream(), "audit.query", outcome)?;
+            if feed.service == Service::System && found.is_some_and(|rows| rows.is_empty()) {
+                health.notes.push(format!("{} is empty: TrueNAS fills it on Enterprise systems only", feed.stream()));
             }
         }
         let sessions = self.ask::<serde::de::IgnoredAny>(cx, "auth.sessions", r#"[[],{"limit":1}]"#).await;
@@ -120,12 +143,17 @@ impl AuditSource for TrueNas {
         if request.stream == SESSIONS {
             return self.sessions(cx, request).await.map_err(|error| error.at(SESSIONS));
         }
-        let Some(service) = Service::of_stream(&request.stream) else {
+        let Some(feed) = Feed::of_stream(&request.stream).filter(|feed| self.both_controllers || !feed.other) else {
             return Err(Error::new(ErrorKind::Internal, format!("TrueNAS has no stream '{}'", request.stream)));
         };
-        let reader =
-            Reader { gate: &self.gate, own_key: self.own_key.as_deref(), remote_controller: self.remote_controller };
-        reader.page(cx, service, request).await.map_err(|error| error.at(service.stream()))
+        let reader = Reader {
+            gate: &self.gate,
+            own_key: self.own_key.as_deref(),
+            trails: &self.trails,
+            feed,
+            node: self.both_controllers.then_some(if feed.other { "other" } else { "this" }),
+        };
+        reader.page(cx, request).await.map_err(|error| error.at(&request.stream))
     }
 
     async fn close(&self, cx: &Context) -> Result<()> {

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use crate::credential::Proof;
 use crate::items::{Item, Items};
 use crate::middleware::Callers;
+use crate::paths::{self, Known, Use};
 use crate::record::Record;
 use crate::redact::{self, Cut, splice};
 use crate::streams::Service;
@@ -72,8 +73,21 @@ pub fn decode_page(bytes: &[u8], service: Service, source_key: &str, reading: &R
         decoder.add(item, &HashSet::new());
         records += 1;
     }
-    let (rows, rejected) = decoder.finish()?;
+    let (rows, rejected, uses) = decoder.finish()?;
+    let (found, _) = paths::resolve(&uses, &mut Known::default());
+    let rows = if found.is_empty() { rows } else { paths::fill(&rows, &found)? };
     Ok(Decoded { rows, rejected, records })
+}
+
+/// What became of a record.
+#[derive(Debug)]
+pub(crate) enum Added<'a> {
+    /// It is new; a row, or rejected for what it says.
+    New(Mark<'a>),
+    /// It was seen before, and stands at this second.
+    Repeated(Option<i64>),
+    /// It is no record.
+    Rejected,
 }
 
 /// Where a record stands in the product's order.
@@ -94,6 +108,8 @@ pub(crate) struct Decoder<'a, 'r> {
     unmapped: String,
     raw: String,
     ordinals: HashMap<String, usize>,
+    uses: Vec<Use>,
+    is_partial: bool,
 }
 
 impl<'a, 'r> Decoder<'a, 'r> {
@@ -109,12 +125,14 @@ impl<'a, 'r> Decoder<'a, 'r> {
             unmapped: String::new(),
             raw: String::new(),
             ordinals: HashMap::new(),
+            uses: Vec::new(),
+            is_partial: false,
         }
     }
 
-    /// The rows and what could not be decoded.
-    pub(crate) fn finish(mut self) -> Result<(RecordBatch, Vec<Rejected>)> {
-        Ok((self.builder.finish()?, self.rejected))
+    /// The rows, what could not be decoded, and the rows that open or use handles.
+    pub(crate) fn finish(mut self) -> Result<(RecordBatch, Vec<Rejected>, Vec<Use>)> {
+        Ok((self.builder.finish()?, self.rejected, self.uses))
     }
 
     /// Keeps a record whose meaning cannot be made out.
@@ -126,32 +144,39 @@ impl<'a, 'r> Decoder<'a, 'r> {
         self.rejected.push(Rejected { raw: kept, reason });
     }
 
-    /// Records rejected so far.
-    pub(crate) fn rejections(&self) -> usize {
-        self.rejected.len()
-    }
-
     /// Adds a record unless its id was seen before; says where it stands.
-    pub(crate) fn add(&mut self, item: Item<'a>, seen: &HashSet<&str>) -> Option<Mark<'a>> {
+    pub(crate) fn add(&mut self, item: Item<'a>, seen: &HashSet<&str>) -> Added<'a> {
         let Item { raw, record } = item;
         let record = match record {
             Ok(record) => record,
             Err(error) => {
                 self.reject(raw, error.to_string());
-                return None;
+                return Added::Rejected;
             }
         };
         let second = record.message_timestamp.and_then(number);
         let audit_id = record.audit_id.clone().some();
         if audit_id.as_deref().is_some_and(|id| seen.contains(id)) {
-            return None;
+            return Added::Repeated(second);
         }
         if record.event.as_str().is_empty() {
             self.reject(raw, "the record has no event".to_owned());
         } else {
             self.row(raw, &record, second);
         }
-        Some(Mark { second, audit_id })
+        Added::New(Mark { second, audit_id })
+    }
+
+    /// Adds a record whose data the product cannot show: a row of what is there, and a rejected record for what is not.
+    pub(crate) fn add_partial(&mut self, item: Item<'a>, seen: &HashSet<&str>, reason: &str) -> Added<'a> {
+        let raw = item.raw;
+        self.is_partial = true;
+        let added = self.add(item, seen);
+        self.is_partial = false;
+        if matches!(added, Added::New(_)) {
+            self.reject(raw, reason.to_owned());
+        }
+        added
     }
 
     fn row(&mut self, raw: &'a str, record: &Record<'a>, second: Option<i64>) {
@@ -168,6 +193,24 @@ impl<'a, 'r> Decoder<'a, 'r> {
             }
         }
         self.push(raw, record, second, &mut draft);
+    }
+
+    /// Remembers a row that opens a handle, or uses one without a path.
+    fn note_use(&mut self, record: &Record<'a>, draft: &Draft<'a>, at: i64, second: Option<i64>) {
+        let (Some(tree), Some(handle)) = (&draft.tree, &draft.target_uid) else { return };
+        let opens = match (record.event.as_str(), draft.outcome, draft.target_name.as_deref()) {
+            ("CREATE", Outcome::Success, Some(path)) => Some(path.into()),
+            (_, _, None) => None,
+            _ => return,
+        };
+        self.uses.push(Use {
+            row: self.builder.len(),
+            key: smb::key(draft.session_id.as_deref().unwrap_or_default(), tree.as_str(), handle),
+            session: record.session.as_str().into(),
+            at,
+            logged: second.unwrap_or(at),
+            opens,
+        });
     }
 
     /// Most records cannot: they are not searched.
@@ -188,6 +231,11 @@ impl<'a, 'r> Decoder<'a, 'r> {
     fn push(&mut self, raw: &'a str, record: &Record<'a>, second: Option<i64>, draft: &mut Draft<'a>) {
         let reading = self.reading;
         let times = Times::of(record, second, self.service, reading.now, &mut draft.flags);
+
+        if self.is_partial {
+            draft.flags.push("data_unreadable");
+        }
+        self.note_use(record, draft, times.time.seconds(), second);
 
         let user = draft.user.take();
         let principal = user.as_deref().map(|user| Principal::parse(user, BareNames::KeepCase)).unwrap_or_default();
@@ -429,6 +477,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) session_id: Option<Cow<'a, str>>,
     pub(crate) session: Session,
     pub(crate) correlation_id: Option<Cow<'a, str>>,
+    /// Tree of the handle in `target_uid`.
+    pub(crate) tree: Option<Scalar<'a>>,
     /// Process id of `sudo`.
     pub(crate) pid: Option<Cow<'a, str>>,
     pub(crate) cuts: Vec<Cut>,

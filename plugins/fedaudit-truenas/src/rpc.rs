@@ -55,6 +55,7 @@ struct Details {
     error: Option<i64>,
     reason: Option<String>,
     trace: Option<Trace>,
+    extra: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -69,13 +70,28 @@ impl Refusal {
         self.data.as_ref()?.error
     }
 
-    /// Whether a record of the page, not the question, made the call fail: one that the product itself cannot decode.
-    pub(crate) fn is_poisoned_page(&self) -> bool {
+    /// Whether a record of the page, not the question, made the call fail: one that the product itself cannot decode, or not
+    /// send.
+    pub(crate) fn is_spoilt_page(&self) -> bool {
         let data = self.data.as_ref();
         let class = data.and_then(|data| data.trace.as_ref()?.class.as_deref()).unwrap_or_default();
         let reason = data.and_then(|data| data.reason.as_deref()).unwrap_or_default();
-        self.code == -32001
-            && (class == "JSONDecodeError" || reason.contains("validation error") || reason.contains("malformed JSON"))
+        let is_of_row =
+            class == "JSONDecodeError" || reason.contains("validation error") || reason.contains("malformed JSON");
+        self.code == -32603 || (self.code == -32001 && is_of_row)
+    }
+
+    /// Whether the other controller of a pair did not answer.
+    pub(crate) fn is_other_controller(&self) -> bool {
+        let extra = self.data.as_ref().and_then(|data| data.extra.as_ref()?.as_array());
+        let mut attributes = extra.into_iter().flatten().filter_map(|entry| entry.get(0)?.as_str());
+        self.code == -32602 && attributes.any(|attribute| attribute.ends_with(".remote_controller"))
+    }
+
+    /// Whether the question was refused for what it says.
+    pub(crate) fn is_of_question(&self) -> bool {
+        let is_invalid = self.code == -32602 || (self.code == -32001 && self.number() == Some(EINVAL));
+        is_invalid && !self.is_spoilt_page() && !self.is_other_controller()
     }
 
     /// What the product said, on one line.
@@ -100,6 +116,11 @@ impl Failure {
             Self::Wire(error) => return error.at(method),
             Self::Refused(refusal) => refusal,
         };
+        if refusal.is_other_controller() {
+            return Error::new(ErrorKind::Unavailable, format!("the other controller: {}", refusal.text()))
+                .at(method)
+                .hint("is the other controller of the pair up? it has two seconds to answer");
+        }
         let kind = match (refusal.code, refusal.number()) {
             (-32000, _) | (_, Some(EBUSY)) => ErrorKind::RateLimited,
             (-32601 | -32602, _) | (_, Some(EOPNOTSUPP)) => ErrorKind::Unsupported,
@@ -310,6 +331,49 @@ mod tests {
         assert_eq!(answered(r#"{"jsonrpc":"2.0","id":12,"result":{"a":{"id":7}}}"#), Some(12));
         assert_eq!(answered(r#"{"jsonrpc":"2.0","method":"collection_update","params":{"id":7}}"#), None);
         assert_eq!(answered("no JSON"), None);
+    }
+
+    #[test]
+    fn errors_are_told_apart_by_code_and_number() {
+        let refused = |error: &str| match Answer(format!(r#"{{"error":{error},"id":1}}"#)).into_result() {
+            Err(Failure::Refused(refusal)) => refusal,
+            other => panic!("{other:?} is no refusal"),
+        };
+        for (error, kind) in [
+            (r#"{"code":-32601,"message":"Method does not exist"}"#, ErrorKind::Unsupported),
+            (
+                r#"{"code":-32000,"message":"Maximum number of concurrent calls (20) has exceeded"}"#,
+                ErrorKind::RateLimited,
+            ),
+            (r#"{"code":-32700,"message":"Parse error"}"#, ErrorKind::Internal),
+            (
+                r#"{"code":-32001,"message":"","data":{"error":16,"reason":"[EBUSY] Rate Limit Exceeded"}}"#,
+                ErrorKind::RateLimited,
+            ),
+            (
+                r#"{"code":-32001,"message":"","data":{"error":207,"reason":"[ENOTAUTHENTICATED]"}}"#,
+                ErrorKind::Unauthenticated,
+            ),
+            (r#"{"code":-32001,"message":"","data":{"error":95,"reason":"[EOPNOTSUPP]"}}"#, ErrorKind::Unsupported),
+            (r#"{"code":-32001,"message":"","data":{"error":13,"trace":null,"extra":null}}"#, ErrorKind::Denied),
+            (
+                r#"{"code":-32602,"message":"Invalid params","data":{"error":22,"extra":[["audit.query.remote_controller","timed out",22]]}}"#,
+                ErrorKind::Unavailable,
+            ),
+        ] {
+            let refusal = refused(error);
+            assert!(!refusal.is_spoilt_page(), "{error}");
+            assert_eq!(Failure::Refused(refusal).into_error("audit.query").kind(), kind, "{error}");
+        }
+        for error in [
+            r#"{"code":-32603,"message":"Internal error"}"#,
+            r#"{"code":-32001,"message":"","data":{"error":22,"reason":"Expecting value","trace":{"class":"JSONDecodeError"}}}"#,
+            r#"{"code":-32001,"message":"","data":{"error":22,"reason":"3 validation errors for AuditQueryResult"}}"#,
+        ] {
+            assert!(refused(error).is_spoilt_page() && !refused(error).is_of_question(), "{error}");
+        }
+        let operator = r#"{"code":-32001,"message":"","data":{"error":22,"reason":"Invalid operation: rin"}}"#;
+        assert!(refused(operator).is_of_question());
     }
 
     #[test]

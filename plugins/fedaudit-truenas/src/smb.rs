@@ -7,8 +7,9 @@ use serde::Deserialize;
 
 use crate::action::of_disposition;
 use crate::normalize::{Draft, Session, data, lower, resources, text, upper};
+use crate::paths::Key;
 use crate::record::Record;
-use crate::wire::{Loose, Scalar};
+use crate::wire::{Loose, Scalar, instant_in};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -17,6 +18,8 @@ struct ServiceData<'a> {
     service: Scalar<'a>,
     #[serde(borrow)]
     session_id: Scalar<'a>,
+    #[serde(borrow)]
+    tcon_id: Scalar<'a>,
 }
 
 #[derive(Default, Deserialize)]
@@ -124,8 +127,24 @@ pub(crate) fn map<'a>(record: &Record<'a>, draft: &mut Draft<'a>) {
         "AUTHENTICATION" => login(record, draft),
         "CONNECT" => connection(Action::ShareConnect, service.service, record, draft),
         "DISCONNECT" => connection(Action::ShareDisconnect, service.service, record, draft),
-        event => file(event, record, draft),
+        event => file(event, service.tcon_id, record, draft),
     }
+}
+
+/// What a `CREATE` opened, when, and under which name.
+pub(crate) fn opened(record: &Record<'_>) -> Option<(Key, i64, Box<str>)> {
+    let service: ServiceData<'_> = serde_json::from_str(record.service_data?).ok()?;
+    let data: FileData<'_> = serde_json::from_str(record.event_data?).ok()?;
+    let file = data.file.0?;
+    let handle = file.handle.0?.value.some()?;
+    let path = file.path.some().or_else(|| file.name.some())?;
+    let at = record.timestamp.and_then(instant_in)?.time?.seconds();
+    Some((key(service.session_id.as_str(), service.tcon_id.as_str(), &handle), at, path.into()))
+}
+
+/// What tells one open handle from another.
+pub(crate) fn key(session: &str, tree: &str, handle: &str) -> Key {
+    format!("{session} {tree} {handle}").into()
 }
 
 fn login<'a>(record: &Record<'a>, draft: &mut Draft<'a>) {
@@ -160,7 +179,7 @@ fn connection<'a>(action: Action, share: Scalar<'a>, record: &Record<'a>, draft:
     draft.outcome_code = connection.result.0.and_then(|result| text(result.value_parsed));
 }
 
-fn file<'a>(event: &str, record: &Record<'a>, draft: &mut Draft<'a>) {
+fn file<'a>(event: &str, tree: Scalar<'a>, record: &Record<'a>, draft: &mut Draft<'a>) {
     let file: FileData<'a> = data(record.event_data, draft);
     draft.action = match event {
         "CREATE" => of_disposition(file.parameters.0.as_ref().map_or("", |asked| asked.create_disposition.as_str())),
@@ -186,6 +205,7 @@ fn file<'a>(event: &str, record: &Record<'a>, draft: &mut Draft<'a>) {
     if let Some(file) = file.src_file.0.or(file.file.0) {
         draft.target_name = text(file.path).or_else(|| text(file.name));
         draft.target_uid = file.handle.0.and_then(|handle| text(handle.value));
+        draft.tree = Some(tree);
     }
     draft.outcome_code = file.result.0.and_then(|result| text(result.value_parsed));
 }

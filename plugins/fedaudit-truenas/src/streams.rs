@@ -8,6 +8,8 @@ use fedaudit_core::{
 
 /// How long after an event its row may still appear: the log daemon batches, and buffers on disk.
 pub(crate) const LATENESS: Duration = Duration::from_secs(120);
+/// What the names of streams of the other controller end in.
+const OTHER: &str = ".other";
 /// Name of the stream of live sessions.
 pub(crate) const SESSIONS: &str = "auth.sessions";
 
@@ -54,9 +56,34 @@ impl Service {
     }
 }
 
+/// An audit database of one controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Feed {
+    pub(crate) service: Service,
+    /// That of the other controller of a pair.
+    pub(crate) other: bool,
+}
+
+impl Feed {
+    /// The feed of a stream.
+    pub(crate) fn of_stream(name: &str) -> Option<Self> {
+        let (base, other) = name.strip_suffix(OTHER).map_or((name, false), |base| (base, true));
+        Service::of_stream(base).map(|service| Self { service, other })
+    }
+
+    /// Name of its stream.
+    pub(crate) fn stream(self) -> String {
+        format!("{}{}", self.service.stream(), if self.other { OTHER } else { "" })
+    }
+}
+
 /// Everything that the configuration alone tells of a source.
-pub(crate) fn info(origin: &str) -> SourceInfo {
-    let mut streams: Vec<StreamInfo> = Service::ALL.into_iter().map(audit).collect();
+pub(crate) fn info(origin: &str, both_controllers: bool) -> SourceInfo {
+    let feeds = |other: bool| Service::ALL.into_iter().map(move |service| audit(Feed { service, other }));
+    let mut streams: Vec<StreamInfo> = feeds(false).collect();
+    if both_controllers {
+        streams.extend(feeds(true));
+    }
     streams.push(sessions());
     SourceInfo {
         product: "truenas".to_owned(),
@@ -67,7 +94,13 @@ pub(crate) fn info(origin: &str) -> SourceInfo {
     }
 }
 
-fn audit(service: Service) -> StreamInfo {
+fn audit(feed: Feed) -> StreamInfo {
+    let service = feed.service;
+    let mut pairing = pairing(service);
+    if let Some(pairing) = pairing.as_mut().filter(|_| feed.other) {
+        // The live list is that of the controller that answers.
+        (pairing.live_stream, pairing.live_protocols) = (None, Vec::new());
+    }
     StreamInfo {
         time_field: "message_timestamp".to_owned(),
         lower_bound: Bound::Inclusive,
@@ -80,8 +113,8 @@ fn audit(service: Service) -> StreamInfo {
         // Every query is a table scan on the appliance: reading two windows at once only doubles its load.
         parallel_windows: 1,
         blind_spots: blind_spots(service),
-        pairing: pairing(service),
-        ..StreamInfo::new(service.stream(), StreamKind::Events)
+        pairing,
+        ..StreamInfo::new(&feed.stream(), StreamKind::Events)
     }
 }
 
@@ -94,15 +127,22 @@ fn sessions() -> StreamInfo {
 }
 
 fn pushable(service: Service) -> Vec<Pushable> {
-    let column =
-        |column: &str, exact: bool| Pushable { column: column.to_owned(), operators: vec![Operator::In], exact };
-    let mut columns =
-        vec![column("event_code", true), column("action", false), column("outcome", false), column("record_id", true)];
-    if service != Service::System {
-        columns.push(column("user_name", false));
-    }
+    use Operator::{In, NotIn, StartsWith};
+    let column = |column: &str, operators: &[Operator], exact: bool| Pushable {
+        column: column.to_owned(),
+        operators: operators.to_vec(),
+        exact,
+    };
+    // A prefix is LIKE there: case is ignored, and some characters stand for any other.
+    let text = |name: &str| [column(name, &[In, NotIn], true), column(name, &[StartsWith], false)];
+    let mut columns = Vec::from(text("event_code"));
+    columns.extend(text("record_id"));
     if service == Service::Middleware {
-        columns.push(column("session_id", true));
+        columns.extend(text("session_id"));
+    }
+    columns.extend([column("action", &[In], false), column("outcome", &[In], false)]);
+    if service != Service::System {
+        columns.push(column("user_name", &[In, StartsWith], false));
     }
     columns
 }

@@ -1,0 +1,188 @@
+//! One record that the product cannot show fails its whole page. Here such a record is found, the others are read without
+//! it, and what can be had of it is kept.
+//!
+//! The page is listed by ids first: a page cut in two by offsets would lose rows while others are deleted or arrive.
+
+use fedaudit_core::{Context, Error, ErrorKind};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::gate::Gate;
+use crate::question::{Members, Question};
+use crate::rpc::{Answer, Failure};
+use crate::wire::{Scalar, number};
+
+/// Ids in one question: a message may have 64 kB.
+const IDS: usize = 400;
+
+/// The method that is asked.
+pub(crate) const METHOD: &str = "audit.query";
+
+/// A piece of a page.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// Records as they are.
+    Rows(Answer),
+    /// One record without its data, and why.
+    Partial(Answer, String),
+    /// One record that the product does not show, what else is known of it, and why.
+    Lost { raw: String, second: Option<i64>, audit_id: Option<String>, reason: String },
+}
+
+impl Part {
+    /// Length of its text.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Rows(answer) | Self::Partial(answer, _) => answer.text().len(),
+            Self::Lost { raw, .. } => raw.len(),
+        }
+    }
+}
+
+/// The records of a page.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) parts: Vec<Part>,
+    /// How many records the product listed, where it was asked for a list: some may be gone since.
+    pub(crate) listed: Option<usize>,
+}
+
+/// A record as the list has it.
+#[derive(Deserialize)]
+struct Listed<'a> {
+    #[serde(borrow, default)]
+    audit_id: Scalar<'a>,
+    #[serde(borrow, default)]
+    message_timestamp: Option<&'a RawValue>,
+}
+
+/// A record that is asked for by itself.
+struct Entry {
+    raw: String,
+    audit_id: Option<String>,
+    second: Option<i64>,
+}
+
+impl Entry {
+    fn lost(&self, reason: String) -> Part {
+        Part::Lost { raw: self.raw.clone(), second: self.second, audit_id: self.audit_id.clone(), reason }
+    }
+}
+
+/// Asks, and where one record spoils the page, finds it.
+pub(crate) async fn ask(
+    gate: &Gate,
+    cx: &Context,
+    question: &Question,
+    offset: usize,
+    limit: usize,
+) -> Result<Parts, Failure> {
+    match gate.call(cx, METHOD, &question.rows(offset, limit, Members::All)).await {
+        Ok(answer) => Ok(Parts { parts: vec![Part::Rows(answer)], listed: None }),
+        Err(Failure::Refused(refusal)) if refusal.is_spoilt_page() => {
+            let list = match gate.call(cx, METHOD, &question.rows(offset, limit, Members::Identity)).await {
+                Ok(answer) => entries(&answer)?,
+                // Not even ids can be listed: one by one, from what is there now.
+                Err(Failure::Refused(refusal)) if refusal.is_spoilt_page() => {
+                    return one_by_one(gate, cx, question, offset, limit).await;
+                }
+                Err(failure) => return Err(failure),
+            };
+            let mut parts = Parts { parts: Vec::new(), listed: Some(list.len()) };
+            let mut spans: Vec<&[Entry]> = list.chunks(IDS).collect();
+            spans.reverse();
+            while let Some(span) = spans.pop() {
+                match gate.call(cx, METHOD, &by_id(question, span).rows(0, span.len().max(1), Members::All)).await {
+                    Ok(answer) => parts.parts.push(Part::Rows(answer)),
+                    Err(Failure::Refused(refusal)) if refusal.is_spoilt_page() => match span {
+                        [] => {}
+                        [entry] => parts.parts.push(single(gate, cx, question, entry, refusal.text()).await?),
+                        _ => {
+                            let (earlier, later) = span.split_at(span.len() / 2);
+                            spans.extend([later, earlier]);
+                        }
+                    },
+                    Err(failure) => return Err(failure),
+                }
+            }
+            Ok(parts)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+fn entries(answer: &Answer) -> Result<Vec<Entry>, Failure> {
+    let list: Vec<&RawValue> = answer.result().map_err(|error| Failure::Wire(error.at(METHOD)))?;
+    let entry = |raw: &&RawValue| {
+        let listed: Listed<'_> = serde_json::from_str(raw.get())
+            .map_err(|error| Failure::Wire(Error::new(ErrorKind::Malformed, error.to_string()).at(METHOD)))?;
+        Ok(Entry {
+            raw: raw.get().to_owned(),
+            audit_id: listed.audit_id.some().map(std::borrow::Cow::into_owned),
+            second: listed.message_timestamp.and_then(|second| number(second.get())),
+        })
+    };
+    list.iter().map(entry).collect()
+}
+
+/// The question for exactly these records: ids are unique, and those without one have their second.
+fn by_id(question: &Question, span: &[Entry]) -> Question {
+    let ids: Vec<Option<&str>> = span.iter().map(|entry| entry.audit_id.as_deref()).collect();
+    let mut filters = vec![json!(["audit_id", "in", ids])];
+    let seconds = || span.iter().filter_map(|entry| entry.second);
+    if let (Some(first), Some(last)) = (seconds().min(), seconds().max()) {
+        filters.extend([json!(["message_timestamp", ">=", first]), json!(["message_timestamp", "<=", last])]);
+    }
+    question.with(filters)
+}
+
+/// What can be had of a record that spoils its page.
+async fn single(
+    gate: &Gate,
+    cx: &Context,
+    question: &Question,
+    entry: &Entry,
+    reason: String,
+) -> Result<Part, Failure> {
+    let alone = by_id(question, std::slice::from_ref(entry));
+    match gate.call(cx, METHOD, &alone.rows(0, 1, Members::Plain)).await {
+        Ok(answer) => Ok(Part::Partial(answer, reason)),
+        Err(Failure::Refused(refusal)) if refusal.is_spoilt_page() => Ok(entry.lost(reason)),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Every record of the page in a call of its own.
+async fn one_by_one(
+    gate: &Gate,
+    cx: &Context,
+    question: &Question,
+    offset: usize,
+    limit: usize,
+) -> Result<Parts, Failure> {
+    let mut parts = Parts::default();
+    let mut spans = vec![(offset, limit)];
+    while let Some((offset, limit)) = spans.pop() {
+        match gate.call(cx, METHOD, &question.rows(offset, limit, Members::All)).await {
+            Ok(answer) => parts.parts.push(Part::Rows(answer)),
+            Err(Failure::Refused(refusal)) if refusal.is_spoilt_page() && limit > 1 => {
+                // The later half is put down first: it is taken up last.
+                spans.push((offset + limit / 2, limit - limit / 2));
+                spans.push((offset, limit / 2));
+            }
+            Err(Failure::Refused(refusal)) if refusal.is_spoilt_page() => {
+                let reason = refusal.text();
+                parts.parts.push(match gate.call(cx, METHOD, &question.rows(offset, 1, Members::Plain)).await {
+                    Ok(answer) => Part::Partial(answer, reason),
+                    Err(Failure::Refused(refusal)) if refusal.is_spoilt_page() => {
+                        Part::Lost { raw: String::new(), second: None, audit_id: None, reason }
+                    }
+                    Err(failure) => return Err(failure),
+                });
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(parts)
+}
