@@ -13,6 +13,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::http_client::untrusted;
@@ -91,12 +92,14 @@ impl WebSocket {
                         return Ok(text.as_str().to_owned());
                     }
                     Some(Ok(Message::Close(frame))) => {
+                        let kind = match &frame {
+                            // Who may not be here is told so after the handshake.
+                            Some(frame) if frame.code == CloseCode::Policy => ErrorKind::Denied,
+                            _ => ErrorKind::Unavailable,
+                        };
                         let reason =
                             frame.map_or_else(String::new, |frame| format!(" with {}: {}", frame.code, frame.reason));
-                        return Err(Error::new(
-                            ErrorKind::Unavailable,
-                            format!("the product closed the connection{reason}"),
-                        ));
+                        return Err(Error::new(kind, format!("the product closed the connection{reason}")));
                     }
                     Some(Ok(Message::Binary(_))) => {
                         return Err(Error::new(ErrorKind::Malformed, "the product sent a binary frame"));

@@ -10,16 +10,19 @@ use serde::Deserialize;
 pub struct Config {
     /// Address of the appliance: `https://nas-1.example`.
     pub url: String,
-    /// Account that reads; an API key needs it, too.
+    /// Account that reads; an API key needs it, too, and only a token does without.
+    #[serde(default)]
     pub username: String,
     /// API key of that account.
     pub api_key: Option<SecretRef>,
     /// Password of that account, where there is no key.
     pub password: Option<SecretRef>,
+    /// A token of `auth.generate_token`, where there is neither: good for one login or a few, then a new one is needed.
+    pub token: Option<SecretRef>,
     /// Whom to trust.
     #[serde(default)]
     pub tls: TlsConfig,
-    /// Read the audit databases of the other controller of an HA pair.
+    /// Read the audit databases of the other controller of an HA pair as well.
     #[serde(default)]
     pub remote_controller: bool,
 }
@@ -29,23 +32,40 @@ pub struct Config {
 pub(crate) enum Credential {
     ApiKey(SecretRef),
     Password(SecretRef),
+    Token(SecretRef),
 }
 
 impl Config {
     /// The credential, if there is exactly one and it may travel to this origin.
     pub(crate) fn credential(&self, origin: &Origin) -> Result<Credential> {
         let wrong = |text: &str| Error::new(ErrorKind::Config, text);
-        match (&self.api_key, &self.password) {
-            (Some(_), Some(_)) => Err(wrong("api_key and password exclude each other")),
-            (None, None) => Err(wrong("neither api_key nor password is given")
-                .hint("create an API key under Credentials > Users and name its place: api_key = \"env:NAS1_KEY\"")),
+        let mut given: Vec<Credential> = Vec::new();
+        given.extend(self.api_key.clone().map(Credential::ApiKey));
+        given.extend(self.password.clone().map(Credential::Password));
+        given.extend(self.token.clone().map(Credential::Token));
+        let credential = match (given.pop(), given.is_empty()) {
+            (Some(credential), true) => credential,
+            (Some(_), false) => return Err(wrong("api_key, password and token exclude each other")),
+            (None, _) => {
+                return Err(wrong("neither api_key nor password is given").hint(
+                    "create an API key under Credentials > Users and name its place: api_key = \"env:NAS1_KEY\"",
+                ));
+            }
+        };
+        match &credential {
             // TrueNAS revokes a key for good at the first login over plain HTTP.
-            (Some(_), None) if !origin.is_tls() => {
+            Credential::ApiKey(_) if !origin.is_tls() => {
                 Err(wrong("an API key is never sent without TLS: TrueNAS would revoke it at once")
                     .hint("use https in url"))
             }
-            (Some(key), None) => Ok(Credential::ApiKey(key.clone())),
-            (None, Some(password)) => Ok(Credential::Password(password.clone())),
+            Credential::Token(_) if !origin.is_tls() => {
+                Err(wrong("a token is never sent without TLS: whoever reads it is you").hint("use https in url"))
+            }
+            Credential::ApiKey(_) | Credential::Password(_) if self.username.is_empty() => {
+                Err(wrong("username is missing")
+                    .hint("TrueNAS asks for the account's name with a key as with a password"))
+            }
+            _ => Ok(credential),
         }
     }
 }

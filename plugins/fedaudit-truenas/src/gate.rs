@@ -11,7 +11,8 @@ use serde_json::json;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::config::{Config, Credential};
-use crate::rpc::{Answer, Failure, Rpc};
+use crate::rpc::{Answer, EOPNOTSUPP, Failure, Rpc};
+use crate::scram;
 
 /// A refused login is not tried again for this long: each attempt is audited, and some set-ups lock the account.
 const REFUSED_FOR: Duration = Duration::from_mins(1);
@@ -19,6 +20,17 @@ const REFUSED_FOR: Duration = Duration::from_mins(1);
 const UNREACHABLE_FOR: Duration = Duration::from_secs(5);
 /// A logout that takes longer is given up; closing the socket ends the session as well.
 const LOGOUT: Duration = Duration::from_secs(5);
+
+/// How a release answers audit queries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Regime {
+    /// Before 25.10.1: filters in SQL or in memory, results checked as a whole.
+    A,
+    /// 25.10.1 to 25.10.7: SQL only, a limit is required, and OR means AND.
+    B,
+    /// 26 and later: as B with OR repaired.
+    C,
+}
 
 /// A release of the product, as the newest version of its API.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +40,20 @@ impl Release {
     /// `v25.10.1`
     fn parse(text: &str) -> Option<Self> {
         text.strip_prefix('v')?.split('.').map(|part| part.parse().ok()).collect::<Option<_>>().map(Self)
+    }
+
+    /// How it answers audit queries.
+    pub(crate) fn regime(&self) -> Regime {
+        match self.0.as_slice() {
+            release if release >= &[26] => Regime::C,
+            release if release >= &[25, 10, 1] => Regime::B,
+            _ => Regime::A,
+        }
+    }
+
+    /// Logins without sending the key came with 26.
+    fn offers_scram(&self) -> bool {
+        self.regime() == Regime::C
     }
 }
 
@@ -187,10 +213,20 @@ impl Gate {
         let (release, server_time) = self.release(cx).await?;
         let socket = WebSocket::connect(cx, &self.origin, "/api/current", &self.tls).await?;
         let rpc = Rpc::new(cx, socket);
-        let account = self.login(cx, &rpc).await.map_err(|error| error.at(&self.origin))?;
+        let account = self.login(cx, &rpc, &release).await.map_err(|error| self.explained(error))?;
         let session = own_session(cx, &rpc).await;
         let release = release.to_string();
         Ok(Connection { rpc, release, server_time, account, session, retention: OnceCell::new() })
+    }
+
+    /// Says what to do about a connection that was closed for where it came from.
+    fn explained(&self, error: Error) -> Error {
+        let error = error.at(&self.origin);
+        if error.kind() == ErrorKind::Denied && error.hint_text().is_none() {
+            return error
+                .hint("System > General Settings > GUI lists the addresses that may use the API: add this host's");
+        }
+        error
     }
 
     /// The newest API version, from the one question that needs no login.
@@ -219,62 +255,143 @@ impl Gate {
     }
 
     /// Proves who we are; returns the account that the product made of it.
-    async fn login(&self, cx: &Context, rpc: &Rpc) -> Result<Option<String>> {
-        #[derive(Deserialize)]
-        struct Login {
-            response_type: String,
-            #[serde(default)]
-            user_info: Option<UserInfo>,
-        }
-        #[derive(Deserialize)]
-        struct UserInfo {
-            pw_name: Option<String>,
-        }
+    async fn login(&self, cx: &Context, rpc: &Rpc, release: &Release) -> Result<Option<String>> {
         Meter::count(&cx.meter.logins);
-        let params = self.login_params()?;
-        let answer = rpc
-            .call(cx, "auth.login_ex", params.reveal())
-            .await
-            .map_err(|failure| failure.into_error("auth.login_ex"))?;
-        let login: Login = answer.result()?;
-        let refused = |text: &str, hint: &str| Err(Error::new(ErrorKind::Unauthenticated, text).hint(hint));
         let user = &self.username;
+        let (secret, attempt) = match &self.credential {
+            Credential::ApiKey(key) => {
+                let key = key.resolve()?;
+                if let Some(parts) = scram::Parts::of(&key)
+                    && release.offers_scram()
+                    && self.mechanisms(cx, rpc).await?.iter().any(|mechanism| mechanism == "SCRAM")
+                {
+                    return self.prove(cx, rpc, &key, &parts).await;
+                }
+                let attempt = json!({"mechanism": "API_KEY_PLAIN", "username": user, "api_key": key.reveal()});
+                (key, attempt)
+            }
+            Credential::Password(password) => {
+                let password = password.resolve()?;
+                let attempt = json!({"mechanism": "PASSWORD_PLAIN", "username": user, "password": password.reveal()});
+                (password, attempt)
+            }
+            Credential::Token(token) => {
+                let token = token.resolve()?;
+                let attempt = json!({"mechanism": "TOKEN_PLAIN", "token": token.reveal()});
+                (token, attempt)
+            }
+        };
+        let login = self.attempt(cx, rpc, &secret, &attempt).await?;
         match login.response_type.as_str() {
-            "SUCCESS" => Ok(login.user_info.and_then(|info| info.pw_name)),
-            "AUTH_ERR" => refused(
-                &format!("TrueNAS does not accept the credential of '{user}'"),
-                match self.credential {
-                    Credential::ApiKey(_) => "the key must belong to exactly this username and must not be revoked",
-                    Credential::Password(_) => "check the password and that the account is not locked",
-                },
-            ),
-            "EXPIRED" => refused(
-                &format!("the credential of '{user}' is expired or revoked"),
-                "create a new API key; TrueNAS revokes keys that were ever sent over plain HTTP",
-            ),
-            "OTP_REQUIRED" => refused(
-                &format!("'{user}' needs a second factor, which a program cannot give"),
-                "read with an API key, or with an account without two-factor authentication",
-            ),
-            "DENIED" => Err(Error::new(ErrorKind::Denied, format!("'{user}' may not use the API"))
-                .hint("give the account a privilege with the roles SYSTEM_AUDIT_READ and AUTH_SESSIONS_READ")),
-            "REDIRECT" => Err(Error::new(ErrorKind::Unavailable, "this is the standby controller")
-                .hint("configure the address of the active controller, or the virtual address of the pair")),
-            other => Err(Error::new(ErrorKind::Unsupported, format!("unknown answer to the login: {other}"))),
+            "SUCCESS" => Ok(login.account()),
+            other => Err(self.refused(other, &login.urls)),
         }
     }
 
-    fn login_params(&self) -> Result<Secret> {
-        let name = &self.username;
-        let login = match &self.credential {
-            Credential::ApiKey(key) => {
-                json!([{"mechanism": "API_KEY_PLAIN", "username": name, "api_key": key.resolve()?.reveal()}])
+    /// A login with an API key that does not leave this process.
+    async fn prove(&self, cx: &Context, rpc: &Rpc, key: &Secret, parts: &scram::Parts) -> Result<Option<String>> {
+        let message = |kind: &str, text: &str| json!({"mechanism": "SCRAM", "scram_type": kind, "rfc_str": text});
+        let opening = scram::Opening::new(&self.username, parts)?;
+        let first = self.attempt(cx, rpc, key, &message("CLIENT_FIRST_MESSAGE", &opening.message())).await?;
+        if first.response_type != "SCRAM_RESPONSE" {
+            return Err(self.refused(&first.response_type, &first.urls));
+        }
+        let secret = parts.secret.clone();
+        let proof = tokio::task::spawn_blocking(move || opening.prove(&secret, &first.rfc_str))
+            .await
+            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))??;
+        let last = self.attempt(cx, rpc, key, &message("CLIENT_FINAL_MESSAGE", &proof.message)).await?;
+        if last.response_type != "SCRAM_RESPONSE" {
+            return Err(self.refused(&last.response_type, &last.urls));
+        }
+        proof.verify(&last.rfc_str)?;
+        Ok(last.account())
+    }
+
+    /// The ways to log in that the product names to anybody.
+    async fn mechanisms(&self, cx: &Context, rpc: &Rpc) -> Result<Vec<String>> {
+        const METHOD: &str = "auth.mechanism_choices";
+        let answer = rpc.call(cx, METHOD, "[]").await.map_err(|failure| failure.into_error(METHOD))?;
+        answer.result()
+    }
+
+    /// One message of a login. Should the product repeat the secret, it is not shown.
+    async fn attempt(&self, cx: &Context, rpc: &Rpc, secret: &Secret, attempt: &serde_json::Value) -> Result<Login> {
+        const METHOD: &str = "auth.login_ex";
+        let params = Secret::new(json!([attempt]).to_string());
+        match rpc.call(cx, METHOD, params.reveal()).await {
+            Ok(answer) => answer.result(),
+            Err(Failure::Refused(refusal)) if refusal.number() == Some(EOPNOTSUPP) => {
+                Err(Error::new(ErrorKind::Unsupported, refusal.without(secret.reveal()).text()).at(METHOD).hint(
+                    "the security settings of this TrueNAS allow a password with a second factor only: no program can \
+                     log in",
+                ))
             }
-            Credential::Password(password) => {
-                json!([{"mechanism": "PASSWORD_PLAIN", "username": name, "password": password.resolve()?.reveal()}])
+            Err(Failure::Refused(refusal)) => {
+                Err(Failure::Refused(Box::new(refusal.without(secret.reveal()))).into_error(METHOD))
             }
+            Err(failure) => Err(failure.into_error(METHOD)),
+        }
+    }
+
+    fn refused(&self, answer: &str, urls: &[String]) -> Error {
+        let refused = |text: &str, hint: &str| Error::new(ErrorKind::Unauthenticated, text).hint(hint);
+        let user = match self.username.as_str() {
+            "" => "the token".to_owned(),
+            user => format!("'{user}'"),
         };
-        Ok(Secret::new(login.to_string()))
+        match answer {
+            "AUTH_ERR" => refused(
+                &format!("TrueNAS does not accept the credential of {user}"),
+                match self.credential {
+                    Credential::ApiKey(_) => "the key must belong to exactly this username and must not be revoked",
+                    Credential::Password(_) => "check the password and that the account is not locked",
+                    Credential::Token(_) => {
+                        "tokens end ten minutes after their last use, some after the first: make one"
+                    }
+                },
+            ),
+            "EXPIRED" => refused(
+                &format!("the credential of {user} is expired or revoked"),
+                "create a new API key; TrueNAS revokes keys that were ever sent over plain HTTP",
+            ),
+            "OTP_REQUIRED" => refused(
+                &format!("{user} needs a second factor, which a program cannot give"),
+                "read with an API key, or with an account without two-factor authentication",
+            ),
+            "DENIED" => Error::new(ErrorKind::Denied, format!("{user} may not use the API"))
+                .hint("give the account a privilege with the roles SYSTEM_AUDIT_READ and AUTH_SESSIONS_READ"),
+            "REDIRECT" => {
+                let active = if urls.is_empty() { String::new() } else { format!(" ({})", urls.join(", ")) };
+                Error::new(ErrorKind::Unavailable, "this is the standby controller").hint(format!(
+                    "configure the address of the active controller{active}, or the virtual address of the pair"
+                ))
+            }
+            other => Error::new(ErrorKind::Unsupported, format!("unknown answer to the login: {other}")),
+        }
+    }
+}
+
+/// An answer of `auth.login_ex`.
+#[derive(Deserialize)]
+struct Login {
+    response_type: String,
+    #[serde(default)]
+    user_info: Option<UserInfo>,
+    #[serde(default)]
+    urls: Vec<String>,
+    #[serde(default)]
+    rfc_str: String,
+}
+
+#[derive(Deserialize)]
+struct UserInfo {
+    pw_name: Option<String>,
+}
+
+impl Login {
+    fn account(self) -> Option<String> {
+        self.user_info?.pw_name
     }
 }
 
@@ -291,6 +408,17 @@ async fn own_session(cx: &Context, rpc: &Rpc) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_newest_version_decides_the_regime() {
+        let newest = |list: &[&str]| list.iter().filter_map(|text| Release::parse(text)).max().unwrap().regime();
+        assert_eq!(newest(&["v25.10.0", "v25.04.0", "v24.10"]), Regime::A);
+        assert_eq!(newest(&["v25.10.0.1"]), Regime::A);
+        assert_eq!(newest(&["v25.10.7", "v25.10.0", "nonsense"]), Regime::B);
+        assert_eq!(newest(&["v25.10.1"]), Regime::B);
+        assert_eq!(newest(&["v26.0.0", "v25.10.7"]), Regime::C);
+        assert_eq!(newest(&["v27.0.0"]), Regime::C);
+    }
 
     #[test]
     fn releases_are_ordered_by_number() {

@@ -17,6 +17,7 @@ mod question;
 mod record;
 mod redact;
 mod rpc;
+mod scram;
 mod sessions;
 mod smb;
 mod streams;

@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fedaudit_core::{Context, Error, ErrorKind, Result};
 use fedaudit_transport::WebSocket;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 /// Calls in flight; the product runs ten at once and refuses the connection's 21st.
@@ -18,6 +19,8 @@ const IN_FLIGHT: usize = 10;
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
 /// Not even an answer to a ping for this long: the other side is gone.
 const SILENCE: Duration = Duration::from_secs(90);
+/// Notices that are kept for a slow listener; a list that is read again makes up for more.
+const NOTICES: usize = 1024;
 /// Id of keep-alive calls; the others count from one.
 const PING_ID: u64 = 0;
 
@@ -27,14 +30,14 @@ pub(crate) const EACCES: i64 = 13;
 const ENOENT: i64 = 2;
 const EBUSY: i64 = 16;
 const EINVAL: i64 = 22;
-const EOPNOTSUPP: i64 = 95;
+pub(crate) const EOPNOTSUPP: i64 = 95;
 const ENOTAUTHENTICATED: i64 = 207;
 
 /// Why a call has no result.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The product answered with an error.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// There is no answer.
     Wire(Error),
 }
@@ -92,6 +95,15 @@ impl Refusal {
     pub(crate) fn is_of_question(&self) -> bool {
         let is_invalid = self.code == -32602 || (self.code == -32001 && self.number() == Some(EINVAL));
         is_invalid && !self.is_spoilt_page() && !self.is_other_controller()
+    }
+
+    /// The same without a text that must not be shown, should the product have repeated it.
+    pub(crate) fn without(mut self, secret: &str) -> Self {
+        self.message = self.message.replace(secret, "***");
+        if let Some(data) = &mut self.data {
+            data.reason = data.reason.as_ref().map(|reason| reason.replace(secret, "***"));
+        }
+        self
     }
 
     /// What the product said, on one line.
@@ -182,7 +194,7 @@ impl Answer {
             return Ok(self);
         }
         match serde_json::from_str::<Refused>(&self.0) {
-            Ok(refused) => Err(Failure::Refused(refused.error)),
+            Ok(refused) => Err(Failure::Refused(Box::new(refused.error))),
             Err(_) => Ok(self),
         }
     }
@@ -197,6 +209,9 @@ enum Command {
 #[derive(Debug)]
 pub(crate) struct Rpc {
     commands: mpsc::Sender<Command>,
+    notices: broadcast::Sender<Arc<str>>,
+    /// Why it ended, once it has.
+    end: Arc<OnceLock<Error>>,
     slots: Semaphore,
     next_id: AtomicU64,
 }
@@ -204,11 +219,23 @@ pub(crate) struct Rpc {
 impl Rpc {
     /// Takes over an open socket.
     pub(crate) fn new(cx: &Context, socket: WebSocket) -> Self {
+        Self::with_keep_alive(cx, socket, KEEP_ALIVE)
+    }
+
+    fn with_keep_alive(cx: &Context, socket: WebSocket, keep_alive: Duration) -> Self {
         let (commands, received) = mpsc::channel(IN_FLIGHT);
+        let (notices, _) = broadcast::channel(NOTICES);
+        let end = Arc::new(OnceLock::new());
         // The task outlives the call that opened the connection: neither its deadline nor its counters.
-        let cx = Context { deadline: None, meter: std::sync::Arc::default(), ..cx.clone() };
-        tokio::spawn(drive(cx, socket, received));
-        Self { commands, slots: Semaphore::new(IN_FLIGHT), next_id: AtomicU64::new(PING_ID + 1) }
+        let cx = Context { deadline: None, meter: Arc::default(), ..cx.clone() };
+        let wire = Wire { cx, socket, notices: notices.clone(), end: Arc::clone(&end), keep_alive };
+        tokio::spawn(wire.drive(received));
+        Self { commands, notices, end, slots: Semaphore::new(IN_FLIGHT), next_id: AtomicU64::new(PING_ID + 1) }
+    }
+
+    /// Hears what the product says unasked, from now on.
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<str>> {
+        self.notices.subscribe()
     }
 
     /// Calls a method; `params` is a JSON list.
@@ -219,7 +246,10 @@ impl Rpc {
     }
 
     async fn exchange(&self, cx: &Context, method: &str, params: &str) -> Result<String> {
-        let lost = || Error::new(ErrorKind::Unavailable, "the connection was lost");
+        let lost = || match self.end.get() {
+            Some(error) => error.clone(),
+            None => Error::new(ErrorKind::Unavailable, "the connection was lost"),
+        };
         let id = self.next_id.fetch_add(1, Relaxed);
         let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
         let exchange = async {
@@ -248,54 +278,68 @@ impl Rpc {
     }
 }
 
-/// Owns the socket until it is closed, fails, or nobody holds the connection any more.
-async fn drive(cx: Context, mut socket: WebSocket, mut commands: mpsc::Receiver<Command>) {
-    let mut waiting: HashMap<u64, oneshot::Sender<Result<String>>> = HashMap::new();
-    let mut keep_alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
-    keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut heard = Instant::now();
-    let failure = loop {
-        tokio::select! {
-            command = commands.recv() => match command {
-                Some(Command::Call { cx, id, text, reply }) => {
-                    waiting.insert(id, reply);
-                    if let Err(error) = socket.send(&cx, text).await {
+/// The socket and what its task needs.
+struct Wire {
+    cx: Context,
+    socket: WebSocket,
+    notices: broadcast::Sender<Arc<str>>,
+    end: Arc<OnceLock<Error>>,
+    keep_alive: Duration,
+}
+
+impl Wire {
+    /// Owns the socket until it is closed, fails, or nobody holds the connection any more.
+    async fn drive(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut waiting: HashMap<u64, oneshot::Sender<Result<String>>> = HashMap::new();
+        let mut keep_alive = interval_at(Instant::now() + self.keep_alive, self.keep_alive);
+        keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        let failure = loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Call { cx, id, text, reply }) => {
+                        waiting.insert(id, reply);
+                        if let Err(error) = self.socket.send(&cx, text).await {
+                            // What the product said last tells more than that nobody listens any more.
+                            break self.socket.next(&self.cx).await.err().unwrap_or(error);
+                        }
+                    }
+                    Some(Command::Close(done)) => {
+                        self.socket.close().await;
+                        let _ = done.send(());
+                        return;
+                    }
+                    None => {
+                        self.socket.close().await;
+                        return;
+                    }
+                },
+                message = self.socket.next(&self.cx) => match message {
+                    Ok(text) => {
+                        heard = Instant::now();
+                        match answered(&text) {
+                            // Answers to calls that were given up have no taker.
+                            Some(id) => drop(waiting.remove(&id).map(|reply| reply.send(Ok(text)))),
+                            None => drop(self.notices.send(text.into())),
+                        }
+                    }
+                    Err(error) => break error,
+                },
+                _ = keep_alive.tick() => {
+                    if heard.elapsed() > SILENCE {
+                        break Error::new(ErrorKind::Unavailable, "the product has fallen silent");
+                    }
+                    let ping = format!(r#"{{"jsonrpc":"2.0","id":{PING_ID},"method":"core.ping","params":[]}}"#);
+                    if let Err(error) = self.socket.send(&self.cx, ping).await {
                         break error;
                     }
                 }
-                Some(Command::Close(done)) => {
-                    socket.close().await;
-                    let _ = done.send(());
-                    return;
-                }
-                None => {
-                    socket.close().await;
-                    return;
-                }
-            },
-            message = socket.next(&cx) => match message {
-                Ok(text) => {
-                    heard = Instant::now();
-                    // Notifications and answers to calls that were given up have no taker.
-                    if let Some(reply) = answered(&text).and_then(|id| waiting.remove(&id)) {
-                        let _ = reply.send(Ok(text));
-                    }
-                }
-                Err(error) => break error,
-            },
-            _ = keep_alive.tick() => {
-                if heard.elapsed() > SILENCE {
-                    break Error::new(ErrorKind::Unavailable, "the product fell silent");
-                }
-                let ping = format!(r#"{{"jsonrpc":"2.0","id":{PING_ID},"method":"core.ping","params":[]}}"#);
-                if let Err(error) = socket.send(&cx, ping).await {
-                    break error;
-                }
             }
+        };
+        let _ = self.end.set(failure.clone());
+        for (_, reply) in waiting {
+            let _ = reply.send(Err(failure.clone()));
         }
-    };
-    for (_, reply) in waiting {
-        let _ = reply.send(Err(failure.clone()));
     }
 }
 
@@ -323,7 +367,50 @@ fn trailing_id(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use fedaudit_core::{Clock, Time};
+    use fedaudit_testkit::truenas::{Options, StandIn};
+    use fedaudit_testkit::{Authority, Settings, World, serve};
+    use fedaudit_transport::{Origin, TlsConfig};
+
     use super::*;
+
+    struct Wall;
+    impl Clock for Wall {
+        fn now(&self) -> Time {
+            Time::from_micros(1_795_300_000_000_000)
+        }
+    }
+
+    #[tokio::test]
+    async fn idle_connections_are_kept_alive() {
+        let world = World::generate(&Settings { events: 100, ..Settings::new(1, 1_795_300_000_000_000) });
+        let options = Options { idle: Some(Duration::from_millis(400)), ..Options::default() };
+        let authority = Authority::new().unwrap();
+        let server = serve(StandIn::new(Arc::new(world), options).router(), &authority).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        std::fs::write(&ca, authority.ca_pem()).unwrap();
+        let tls: TlsConfig = serde_json::from_value(serde_json::json!({"ca_file": ca})).unwrap();
+        let cx = Context {
+            source: "nas-1".into(),
+            source_key: "nas".into(),
+            clock: Arc::new(Wall),
+            deadline: None,
+            meter: Arc::default(),
+        };
+        let origin = Origin::parse(&server.origin).unwrap();
+        let mut outcomes = Vec::new();
+        for keep_alive in [Duration::from_millis(100), Duration::from_secs(60)] {
+            let socket = WebSocket::connect(&cx, &origin, "/api/current", &tls).await.unwrap();
+            let rpc = Rpc::with_keep_alive(&cx, socket, keep_alive);
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+            outcomes.push(rpc.call(&cx, "core.ping", "[]").await.is_ok());
+        }
+        // Without pings the stand-in hangs up: the test can fail.
+        assert_eq!(outcomes, [true, false]);
+    }
 
     #[test]
     fn answers_find_their_call() {
@@ -336,7 +423,7 @@ mod tests {
     #[test]
     fn errors_are_told_apart_by_code_and_number() {
         let refused = |error: &str| match Answer(format!(r#"{{"error":{error},"id":1}}"#)).into_result() {
-            Err(Failure::Refused(refusal)) => refusal,
+            Err(Failure::Refused(refusal)) => *refusal,
             other => panic!("{other:?} is no refusal"),
         };
         for (error, kind) in [
@@ -363,7 +450,7 @@ mod tests {
         ] {
             let refusal = refused(error);
             assert!(!refusal.is_spoilt_page(), "{error}");
-            assert_eq!(Failure::Refused(refusal).into_error("audit.query").kind(), kind, "{error}");
+            assert_eq!(Failure::Refused(Box::new(refusal)).into_error("audit.query").kind(), kind, "{error}");
         }
         for error in [
             r#"{"code":-32603,"message":"Internal error"}"#,
