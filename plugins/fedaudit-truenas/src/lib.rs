@@ -7,6 +7,7 @@ mod credential;
 mod gate;
 mod isolate;
 mod items;
+mod live;
 mod middleware;
 mod normalize;
 mod page;
@@ -30,11 +31,9 @@ use std::fmt;
 
 use async_trait::async_trait;
 use fedaudit_core::{
-    AuditSource, Context, EndReason, Error, ErrorKind, Observed, Page, PageRequest, Plugin, Result, SessionBuilder,
-    SourceHealth, SourceInfo,
+    AuditSource, Context, Error, ErrorKind, Page, PageRequest, Plugin, Result, SourceHealth, SourceInfo,
 };
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 pub use config::Config;
 pub use normalize::{Decoded, Reading, decode_page};
@@ -42,6 +41,7 @@ pub use sessions::decode_sessions;
 pub use streams::Service;
 
 use gate::Gate;
+use live::Ear;
 use page::Reader;
 use paths::Trails;
 use question::{Members, Question};
@@ -66,6 +66,7 @@ impl Plugin for TrueNasPlugin {
             own_key,
             both_controllers: config.remote_controller,
             trails: Trails::default(),
+            ear: Ear::default(),
         }))
     }
 }
@@ -77,6 +78,7 @@ struct TrueNas {
     own_key: Option<String>,
     both_controllers: bool,
     trails: Trails,
+    ear: Ear,
 }
 
 impl fmt::Debug for TrueNas {
@@ -142,7 +144,8 @@ impl AuditSource for TrueNas {
 
     async fn fetch(&self, cx: &Context, request: &PageRequest) -> Result<Page> {
         if request.stream == SESSIONS {
-            return self.sessions(cx, request).await.map_err(|error| error.at(SESSIONS));
+            let reader = live::Reader { gate: &self.gate, own_key: self.own_key.as_deref(), ear: &self.ear };
+            return reader.page(cx, request).await.map_err(|error| error.at(SESSIONS));
         }
         let Some(feed) = Feed::of_stream(&request.stream).filter(|feed| self.both_controllers || !feed.other) else {
             return Err(Error::new(ErrorKind::Internal, format!("TrueNAS has no stream '{}'", request.stream)));
@@ -158,6 +161,7 @@ impl AuditSource for TrueNas {
     }
 
     async fn close(&self, cx: &Context) -> Result<()> {
+        self.ear.close().await;
         self.gate.close(cx).await;
         Ok(())
     }
@@ -166,29 +170,6 @@ impl AuditSource for TrueNas {
 impl TrueNas {
     async fn ask<T: for<'a> Deserialize<'a>>(&self, cx: &Context, method: &str, params: &str) -> Result<T, Failure> {
         self.gate.call(cx, method, params).await?.result().map_err(|error| Failure::Wire(error.at(method)))
-    }
-
-    /// The live sessions: one answer, whatever the window.
-    async fn sessions(&self, cx: &Context, request: &PageRequest) -> Result<Page> {
-        const METHOD: &str = "auth.sessions";
-        let answer = self.gate.call(cx, METHOD, "[]").await.map_err(|failure| failure.into_error(METHOD))?;
-        let list: Vec<&RawValue> = answer.result().map_err(|error| error.at(METHOD))?;
-        if request.count_only {
-            let mut page = Page::last(SessionBuilder::new(&cx.source_key).finish()?, EndReason::SinglePage);
-            page.observed.count = Some(list.len() as u64);
-            return Ok(page);
-        }
-        let connection = self.gate.connection(cx).await?;
-        let reading = Reading {
-            now: cx.now(),
-            product_version: Some(&connection.release),
-            source_node: None,
-            own_session: connection.session.as_deref(),
-            own_key: self.own_key.as_deref(),
-        };
-        let (rows, rejected) = sessions::decode(&list, &cx.source_key, &reading)?;
-        let observed = Observed { records: list.len() as u64, ..Observed::default() };
-        Ok(Page { observed, rejected, ..Page::last(rows, EndReason::SinglePage) })
     }
 }
 

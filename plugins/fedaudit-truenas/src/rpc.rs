@@ -19,6 +19,8 @@ const IN_FLIGHT: usize = 10;
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
 /// Not even an answer to a ping for this long: the other side is gone.
 const SILENCE: Duration = Duration::from_secs(90);
+/// How long a connection that takes nothing more may go on to say why.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Notices that are kept for a slow listener; a list that is read again makes up for more.
 const NOTICES: usize = 1024;
 /// Id of keep-alive calls; the others count from one.
@@ -301,7 +303,8 @@ impl Wire {
                         waiting.insert(id, reply);
                         if let Err(error) = self.socket.send(&cx, text).await {
                             // What the product said last tells more than that nobody listens any more.
-                            break self.socket.next(&self.cx).await.err().unwrap_or(error);
+                            let last = tokio::time::timeout(LAST_WORDS, self.socket.next(&self.cx)).await;
+                            break last.ok().and_then(Result::err).unwrap_or(error);
                         }
                     }
                     Some(Command::Close(done)) => {

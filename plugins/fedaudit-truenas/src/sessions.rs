@@ -6,8 +6,8 @@ use arrow_array::RecordBatch;
 use fedaudit_core::address::Address;
 use fedaudit_core::principal::{BareNames, Principal};
 use fedaudit_core::{
-    AddressKind, Confidence, Error, ErrorKind, Outcome, Rejected, Result, SessionBuilder, SessionRow, SessionState,
-    UserType,
+    AddressKind, Confidence, EndCause, Error, ErrorKind, Outcome, Rejected, Result, SessionBuilder, SessionRow,
+    SessionState, Time, UserType,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -62,16 +62,46 @@ pub(crate) fn decode(
     let mut builder = SessionBuilder::new(source_key);
     let mut rejected = Vec::new();
     for raw in list {
-        match serde_json::from_str::<Session<'_>>(raw.get()) {
-            Ok(session) if !session.id.as_str().is_empty() => push(&mut builder, raw.get(), &session, reading),
-            Ok(_) => rejected.push(Rejected { raw: raw.get().to_owned(), reason: "the session has no id".to_owned() }),
-            Err(error) => rejected.push(Rejected { raw: raw.get().to_owned(), reason: error.to_string() }),
-        }
+        rejected.extend(add(&mut builder, raw.get(), Fate::Listed, reading).err());
     }
     Ok((builder.finish()?, rejected))
 }
 
-fn push(builder: &mut SessionBuilder, raw: &str, session: &Session<'_>, reading: &Reading<'_>) {
+/// What became of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is in the list.
+    Listed,
+    /// It was in the list until then, and is not any more.
+    Vanished(Time),
+    /// The product said that it ended, and that was heard at this time.
+    Ended(Time),
+}
+
+/// Adds the row of one session as the product described it. A text that describes none is given back with the reason.
+pub(crate) fn add(
+    builder: &mut SessionBuilder,
+    raw: &str,
+    fate: Fate,
+    reading: &Reading<'_>,
+) -> std::result::Result<(), Rejected> {
+    let rejected = |reason: String| Rejected { raw: raw.to_owned(), reason };
+    let session: Session<'_> = serde_json::from_str(raw).map_err(|error| rejected(error.to_string()))?;
+    if session.id.as_str().is_empty() {
+        return Err(rejected("the session has no id".to_owned()));
+    }
+    push(builder, raw, &session, &fate, reading);
+    Ok(())
+}
+
+/// Whose session a description tells of, and how it was logged in: what does not change while the session lasts.
+pub(crate) fn identity(raw: &str) -> Option<(String, String)> {
+    let session: Session<'_> = serde_json::from_str(raw).ok()?;
+    let data = session.credentials_data.map_or("null", RawValue::get);
+    Some((session.id.some()?.into_owned(), format!("{} {data}", session.credentials.as_str())))
+}
+
+fn push(builder: &mut SessionBuilder, raw: &str, session: &Session<'_>, fate: &Fate, reading: &Reading<'_>) {
     let mut flags = Vec::new();
     let mut cuts = Vec::new();
     // Kind and data are two members here and one object in audit records.
@@ -128,6 +158,13 @@ fn push(builder: &mut SessionBuilder, raw: &str, session: &Session<'_>, reading:
         known => known,
     };
     let id: Option<Cow<'_, str>> = session.id.clone().some();
+    let (last_seen, end_time, end_reason, reason) = match *fate {
+        Fate::Listed => (reading.now, None, None, "live_poll"),
+        // It ended at some time between two looks.
+        Fate::Vanished(seen) => (seen, None, Some(EndCause::Vanished), "vanished"),
+        // The message carries no time: it is that of hearing it.
+        Fate::Ended(heard) => (heard, Some(heard), Some(EndCause::Disconnect), "end_from_feed"),
+    };
     let row = SessionRow {
         session_id: id.as_deref(),
         alt_session_id: proof.login_id.as_deref(),
@@ -139,9 +176,11 @@ fn push(builder: &mut SessionBuilder, raw: &str, session: &Session<'_>, reading:
         account_id: proof.key_id.as_deref(),
         start_time: created.and_then(|created| created.time),
         start_time_original: created.map(|created| created.text),
-        last_seen_at: Some(reading.now),
-        is_active: Some(true),
-        state: SessionState::Active,
+        end_time,
+        last_seen_at: Some(last_seen),
+        is_active: Some(*fate == Fate::Listed),
+        state: if *fate == Fate::Listed { SessionState::Active } else { SessionState::Closed },
+        end_reason,
         outcome: Outcome::Success,
         auth_method: proof.method.as_deref(),
         auth_root_method: proof.root_method.as_deref(),
@@ -156,8 +195,8 @@ fn push(builder: &mut SessionBuilder, raw: &str, session: &Session<'_>, reading:
         client_original: origin.as_deref(),
         protocol: Some("WEBSOCKET"),
         derived: false,
-        confidence: Confidence::High,
-        confidence_reason: Some("live_poll"),
+        confidence: if *fate == Fate::Listed { Confidence::High } else { Confidence::Medium },
+        confidence_reason: Some(reason),
         record_id: id.as_deref(),
         product_version: reading.product_version,
         quality_flags: &flags,

@@ -122,6 +122,7 @@ fn sessions() -> StreamInfo {
     StreamInfo {
         time_field: "created_at".to_owned(),
         granularity: Duration::from_secs(1),
+        follow: true,
         ..StreamInfo::new(SESSIONS, StreamKind::Sessions)
     }
 }
