@@ -9,7 +9,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::gate::Gate;
-use crate::question::{Members, Question};
+use crate::question::{DATA, Members, PLAIN, Question};
 use crate::rpc::{Answer, Failure};
 use crate::wire::{Scalar, number};
 
@@ -24,7 +24,7 @@ pub(crate) const METHOD: &str = "audit.query";
 pub(crate) enum Part {
     /// Records as they are.
     Rows(Answer),
-    /// One record without its data, and why.
+    /// One record without what the product cannot show of it, and why.
     Partial(Answer, String),
     /// One record that the product does not show, what else is known of it, and why.
     Lost { raw: String, second: Option<i64>, audit_id: Option<String>, reason: String },
@@ -97,7 +97,11 @@ pub(crate) async fn ask(
                     Ok(answer) => parts.parts.push(Part::Rows(answer)),
                     Err(Failure::Refused(refusal)) if refusal.is_spoilt_page() => match span {
                         [] => {}
-                        [entry] => parts.parts.push(single(gate, cx, question, entry, refusal.text()).await?),
+                        [entry] => {
+                            let alone = by_id(question, span);
+                            let had = salvage(gate, cx, &alone, 0, refusal.text()).await?;
+                            parts.parts.push(had.unwrap_or_else(|| entry.lost(refusal.text())));
+                        }
                         _ => {
                             let (earlier, later) = span.split_at(span.len() / 2);
                             spans.extend([later, earlier]);
@@ -137,20 +141,53 @@ fn by_id(question: &Question, span: &[Entry]) -> Question {
     question.with(filters)
 }
 
-/// What can be had of a record that spoils its page.
-async fn single(
+/// What can be had of a record that spoils its page: the members that the product still shows, put together.
+async fn salvage(
     gate: &Gate,
     cx: &Context,
     question: &Question,
-    entry: &Entry,
+    offset: usize,
     reason: String,
-) -> Result<Part, Failure> {
-    let alone = by_id(question, std::slice::from_ref(entry));
-    match gate.call(cx, METHOD, &alone.rows(0, 1, Members::Plain)).await {
-        Ok(answer) => Ok(Part::Partial(answer, reason)),
-        Err(Failure::Refused(refusal)) if refusal.is_spoilt_page() => Ok(entry.lost(reason)),
+) -> Result<Option<Part>, Failure> {
+    let mut members: Vec<String> = Vec::new();
+    let mut missing = PLAIN.as_slice();
+    if let Some(item) = alone(gate, cx, question, offset, Members::Plain).await? {
+        members.extend(inside(&item));
+        missing = &[];
+    }
+    for member in missing.iter().chain(&DATA) {
+        if let Some(item) = alone(gate, cx, question, offset, Members::Only(member)).await? {
+            members.extend(inside(&item));
+        }
+    }
+    if members.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Part::Partial(Answer::of(&format!("[{{{}}}]", members.join(", "))), reason)))
+}
+
+/// One record, as far as those members go; none if they are what spoils it, or if it is gone.
+async fn alone(
+    gate: &Gate,
+    cx: &Context,
+    question: &Question,
+    offset: usize,
+    members: Members,
+) -> Result<Option<String>, Failure> {
+    match gate.call(cx, METHOD, &question.rows(offset, 1, members)).await {
+        Ok(answer) => {
+            let list: Vec<&RawValue> = answer.result().map_err(|error| Failure::Wire(error.at(METHOD)))?;
+            Ok(list.first().map(|raw| raw.get().to_owned()))
+        }
+        Err(Failure::Refused(refusal)) if refusal.is_spoilt_page() => Ok(None),
         Err(failure) => Err(failure),
     }
+}
+
+/// The text between the braces of an object.
+fn inside(object: &str) -> Option<String> {
+    let members = object.trim().strip_prefix('{')?.strip_suffix('}')?.trim();
+    (!members.is_empty()).then(|| members.to_owned())
 }
 
 /// Every record of the page in a call of its own.
@@ -172,14 +209,10 @@ async fn one_by_one(
                 spans.push((offset, limit / 2));
             }
             Err(Failure::Refused(refusal)) if refusal.is_spoilt_page() => {
-                let reason = refusal.text();
-                parts.parts.push(match gate.call(cx, METHOD, &question.rows(offset, 1, Members::Plain)).await {
-                    Ok(answer) => Part::Partial(answer, reason),
-                    Err(Failure::Refused(refusal)) if refusal.is_spoilt_page() => {
-                        Part::Lost { raw: String::new(), second: None, audit_id: None, reason }
-                    }
-                    Err(failure) => return Err(failure),
-                });
+                let had = salvage(gate, cx, question, offset, refusal.text()).await?;
+                let nothing =
+                    || Part::Lost { raw: String::new(), second: None, audit_id: None, reason: refusal.text() };
+                parts.parts.push(had.unwrap_or_else(nothing));
             }
             Err(failure) => return Err(failure),
         }

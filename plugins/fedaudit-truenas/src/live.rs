@@ -108,10 +108,11 @@ impl Reader<'_> {
         let until = tokio::time::Instant::now() + wait;
         let mut look_now = first;
         loop {
+            // Perhaps one that has ended: the next call finds out.
             let connection = self.gate.connection(cx).await?;
             if ear.as_ref().is_none_or(|known| !Arc::ptr_eq(&known.connection, &connection)) {
                 // What happened before this is in the list only.
-                *ear = Some(self.listen(cx, &connection).await?);
+                *ear = Some(self.listen(cx).await?);
                 look_now = true;
             }
             if look_now {
@@ -153,17 +154,20 @@ impl Reader<'_> {
         }
     }
 
-    async fn listen(&self, cx: &Context, connection: &Arc<Connection>) -> Result<Listening> {
-        let heard = connection.rpc.listen();
-        let notices = match connection.rpc.call(cx, "core.subscribe", r#"["auth.sessions"]"#).await {
-            Ok(_) => Some(heard),
+    /// Asks to be told. What is said before this returns may be missed: the list is to be looked at afterwards.
+    async fn listen(&self, cx: &Context) -> Result<Listening> {
+        const METHOD: &str = "core.subscribe";
+        let may_listen = match self.gate.call(cx, METHOD, r#"["auth.sessions"]"#).await {
+            Ok(_) => true,
             Err(Failure::Refused(refusal)) => {
                 tracing::debug!(reason = refusal.text(), "sessions are looked at, not listened to");
-                None
+                false
             }
-            Err(failure) => return Err(failure.into_error("core.subscribe")),
+            Err(failure) => return Err(failure.into_error(METHOD)),
         };
-        Ok(Listening { connection: Arc::clone(connection), notices })
+        let connection = self.gate.connection(cx).await?;
+        let notices = may_listen.then(|| connection.rpc.listen());
+        Ok(Listening { connection, notices })
     }
 
     /// The list as texts.

@@ -19,7 +19,7 @@ use crate::position::{Position, Turned};
 use crate::push::{self, Pushed};
 use crate::question::{Members, Question};
 use crate::rpc::Failure;
-use crate::streams::{Feed, LATENESS};
+use crate::streams::{Feed, LATENESS, Service};
 
 /// Rows of a page, unless the request names a number.
 const PAGE: usize = 2000;
@@ -201,15 +201,15 @@ impl Reader<'_> {
             _ => None,
         };
         let mut notes = Vec::new();
-        let rows = if uses.is_empty() {
-            rows
-        } else {
+        let rows = if self.feed.service == Service::Smb {
             let on = match &next {
                 Next::More(cursor) => Some(cursor.as_str()),
                 Next::End(_) => None,
             };
             let found = self.paths(cx, step, &uses, on, &mut notes).await?;
             if found.is_empty() { rows } else { paths::fill(&rows, &found).map_err(wire)? }
+        } else {
+            rows
         };
         let records = (met.answered + beside.answered - met.repeated.len()) as u64;
         let observed = Observed { records, notes, ..Observed::default() };

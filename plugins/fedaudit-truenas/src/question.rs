@@ -12,29 +12,28 @@ pub(crate) enum Members {
     All,
     /// Those that are no JSON of their own.
     Plain,
+    /// One.
+    Only(&'static str),
     /// What tells a record from the others.
     Identity,
 }
 
 impl Members {
-    fn names(self) -> &'static [&'static str] {
+    fn select(self) -> Option<Json> {
         match self {
-            Self::All => &[],
-            Self::Plain => &[
-                "audit_id",
-                "message_timestamp",
-                "timestamp",
-                "address",
-                "username",
-                "session",
-                "service",
-                "event",
-                "success",
-            ],
-            Self::Identity => &["audit_id", "message_timestamp"],
+            Self::All => None,
+            Self::Plain => Some(json!(PLAIN)),
+            Self::Only(member) => Some(json!([member])),
+            Self::Identity => Some(json!(["audit_id", "message_timestamp"])),
         }
     }
 }
+
+/// The members that are no JSON of their own.
+pub(crate) const PLAIN: [&str; 9] =
+    ["audit_id", "message_timestamp", "timestamp", "address", "username", "session", "service", "event", "success"];
+/// The two that are.
+pub(crate) const DATA: [&str; 2] = ["service_data", "event_data"];
 
 /// What is asked; how much of it, every call says for itself.
 #[derive(Clone, Debug)]
@@ -53,8 +52,8 @@ impl Question {
         if offset > 0 {
             options["offset"] = json!(offset);
         }
-        if members != Members::All {
-            options["select"] = json!(members.names());
+        if let Some(select) = members.select() {
+            options["select"] = select;
         }
         self.wrap(&options)
     }

@@ -165,6 +165,11 @@ impl Failure {
 pub(crate) struct Answer(String);
 
 impl Answer {
+    /// An answer put together from others.
+    pub(crate) fn of(result: &str) -> Self {
+        Self(format!(r#"{{"result":{result}}}"#))
+    }
+
     /// The result, borrowed from the answer.
     pub(crate) fn result<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
         #[derive(Deserialize)]
@@ -211,7 +216,8 @@ enum Command {
 #[derive(Debug)]
 pub(crate) struct Rpc {
     commands: mpsc::Sender<Command>,
-    notices: broadcast::Sender<Arc<str>>,
+    /// Weak: listeners are to notice that nobody speaks any more.
+    notices: broadcast::WeakSender<Arc<str>>,
     /// Why it ended, once it has.
     end: Arc<OnceLock<Error>>,
     slots: Semaphore,
@@ -230,14 +236,15 @@ impl Rpc {
         let end = Arc::new(OnceLock::new());
         // The task outlives the call that opened the connection: neither its deadline nor its counters.
         let cx = Context { deadline: None, meter: Arc::default(), ..cx.clone() };
-        let wire = Wire { cx, socket, notices: notices.clone(), end: Arc::clone(&end), keep_alive };
+        let weak = notices.downgrade();
+        let wire = Wire { cx, socket, notices, end: Arc::clone(&end), keep_alive };
         tokio::spawn(wire.drive(received));
-        Self { commands, notices, end, slots: Semaphore::new(IN_FLIGHT), next_id: AtomicU64::new(PING_ID + 1) }
+        Self { commands, notices: weak, end, slots: Semaphore::new(IN_FLIGHT), next_id: AtomicU64::new(PING_ID + 1) }
     }
 
-    /// Hears what the product says unasked, from now on.
+    /// Hears what the product says unasked, from now on; at once the end of a connection that has ended.
     pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<str>> {
-        self.notices.subscribe()
+        self.notices.upgrade().unwrap_or_else(|| broadcast::channel(1).0).subscribe()
     }
 
     /// Calls a method; `params` is a JSON list.

@@ -2,155 +2,27 @@
 //! fields mean what they should, and every way of failing has its own name.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod access;
+mod bench;
 mod golden;
+mod live;
+mod pair;
+mod reading;
+mod regimes;
+mod spoilt;
+
+use bench::*;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::TimestampMicrosecondType;
 use fedaudit_core::{
-    AuditSource, Clock, Context, Direction, EndReason, ErrorKind, Meter, Next, PageRequest, Plugin as _, Predicate,
-    Time, Window,
+    Context, Direction, EndReason, ErrorKind, Next, PageRequest, Plugin as _, Predicate, Time, Window,
 };
-use fedaudit_testkit::records::TrueNasService;
-use fedaudit_testkit::truenas::{Options, StandIn};
-use fedaudit_testkit::{Authority, RequestLog, ServerHandle, Settings, World, serve};
+use fedaudit_testkit::truenas::Options;
 use fedaudit_truenas::{Config, Service, TrueNasPlugin};
-
-const TO: i64 = 1_795_300_000_000_000;
-const KEY: &str = "4-Kx0123456789";
-
-struct Wall;
-impl Clock for Wall {
-    fn now(&self) -> Time {
-        Time::from_micros(TO)
-    }
-}
-
-fn context() -> Context {
-    Context {
-        source: "nas-1".into(),
-        source_key: "nas".into(),
-        clock: Arc::new(Wall),
-        deadline: None,
-        meter: Arc::new(Meter::default()),
-    }
-}
-
-struct Bench {
-    world: Arc<World>,
-    stand_in: StandIn,
-    log: RequestLog,
-    source: Box<dyn AuditSource>,
-    cx: Context,
-    folder: tempfile::TempDir,
-    _server: ServerHandle,
-}
-
-fn world(events: usize) -> Arc<World> {
-    Arc::new(World::generate(&Settings { events, ..Settings::new(7, TO) }))
-}
-
-fn options() -> Options {
-    Options { api_key: Some(KEY.to_owned()), ..Options::default() }
-}
-
-async fn bench(world: Arc<World>, options: Options) -> Bench {
-    bench_with(world, options, "api_key", KEY).await
-}
-
-async fn bench_with(world: Arc<World>, options: Options, credential: &str, secret: &str) -> Bench {
-    let authority = Authority::new().unwrap();
-    let log = options.log.clone();
-    let stand_in = StandIn::new(Arc::clone(&world), options);
-    let server = serve(stand_in.router(), &authority).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| -> PathBuf {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    let (ca, secret) = (file("ca.pem", authority.ca_pem()), file("secret", secret));
-    let config: Config = serde_json::from_value(serde_json::json!({
-        "url": server.origin,
-        "username": "auditor",
-        credential: format!("file:{}", secret.display()),
-        "tls": {"ca_file": ca},
-    }))
-    .unwrap();
-    let source = TrueNasPlugin::build("nas-1", config).unwrap();
-    Bench { world, stand_in, log, source, cx: context(), folder, _server: server }
-}
-
-struct Read {
-    pages: Vec<RecordBatch>,
-    end: EndReason,
-    records: u64,
-    rejected: Vec<String>,
-    notes: Vec<String>,
-}
-
-impl Read {
-    fn text(&self, column: &str) -> Vec<Option<String>> {
-        let mut values = Vec::new();
-        for page in &self.pages {
-            let array = page.column_by_name(column).unwrap().as_string::<i32>();
-            values.extend(array.iter().map(|value| value.map(str::to_owned)));
-        }
-        values
-    }
-
-    fn times(&self, column: &str) -> Vec<Option<i64>> {
-        let mut values = Vec::new();
-        for page in &self.pages {
-            values.extend(page.column_by_name(column).unwrap().as_primitive::<TimestampMicrosecondType>().iter());
-        }
-        values
-    }
-
-    fn ids(&self) -> Vec<String> {
-        self.text("record_id").into_iter().flatten().collect()
-    }
-}
-
-async fn read(bench: &Bench, mut request: PageRequest) -> Read {
-    let mut read =
-        Read { pages: Vec::new(), end: EndReason::NothingAsked, records: 0, rejected: Vec::new(), notes: Vec::new() };
-    let mut frontier: Option<Time> = None;
-    for _ in 0..100_000 {
-        let page = bench.source.fetch(&bench.cx, &request).await.unwrap();
-        if let Some(frontier) = frontier {
-            let times = page.rows.column_by_name("time").unwrap().as_primitive::<TimestampMicrosecondType>().clone();
-            assert!(times.iter().flatten().all(|time| time <= frontier.micros()), "a row beyond the frontier");
-        }
-        frontier = page.frontier.or(frontier);
-        read.records += page.observed.records;
-        read.rejected.extend(page.rejected.into_iter().map(|rejected| rejected.reason));
-        read.notes.extend(page.observed.notes);
-        read.pages.push(page.rows);
-        match page.next {
-            Next::More(cursor) => request.cursor = Some(cursor),
-            Next::End(reason) => {
-                read.end = reason;
-                return read;
-            }
-        }
-    }
-    panic!("the pages never end");
-}
-
-fn records(world: &World, service: Service) -> &[fedaudit_testkit::records::TrueNasRecord] {
-    let of_world = TrueNasService::ALL.into_iter().find(|known| known.as_str() == service.as_str()).unwrap();
-    world.truenas.records(of_world)
-}
-
-fn all(service: Service) -> PageRequest {
-    PageRequest::first(service.stream(), Window::ALL)
-}
 
 #[tokio::test]
 async fn every_row_arrives_once_in_both_directions() {
@@ -178,7 +50,7 @@ async fn every_row_arrives_once_in_both_directions() {
 
 #[tokio::test]
 async fn seconds_with_more_rows_than_a_page() {
-    let mut crowded = (*world(2000)).clone();
+    let mut crowded = (*world(1200)).clone();
     // Whole pages, and pages that end in the middle of a second.
     for (index, row) in crowded.truenas.smb.iter_mut().enumerate() {
         row.timestamp = TO / 1_000_000 - 5000 + (index / 37) as i64;
@@ -447,17 +319,6 @@ async fn nobody_there_and_keys_in_clear() {
     let cx = Context { deadline: Some(Time::from_micros(TO + 300_000)), ..context() };
     assert_eq!(source.check(&cx).await.unwrap_err().kind(), ErrorKind::Unavailable);
     source.close(&cx).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_record_that_the_product_cannot_decode_costs_nothing_but_its_data() {
-    let world = world(2000);
-    let poisoned = world.truenas.smb[150].audit_id.clone();
-    let bench = bench(Arc::clone(&world), Options { poisoned: vec![poisoned.clone()], ..options() }).await;
-    let read = read(&bench, PageRequest { page_size: Some(100), ..all(Service::Smb) }).await;
-    let expected: Vec<&str> = world.truenas.smb.iter().map(|row| row.audit_id.as_str()).collect();
-    assert_eq!(read.ids(), expected);
-    assert!(read.notes.iter().any(|note| note.contains("own decoding")));
 }
 
 #[tokio::test]

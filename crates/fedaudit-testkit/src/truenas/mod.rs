@@ -67,7 +67,7 @@ pub struct OtherController {
 /// Who may log in, and how the appliance behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// API versions, oldest first; the newest decides on behaviour.
+    /// API versions; the newest decides on behaviour. None at all is a release without this API.
     pub versions: Vec<String>,
     /// The reader's account.
     pub username: String,
@@ -320,6 +320,9 @@ async fn versions(State(appliance): State<Arc<Appliance>>) -> Response {
     if appliance.options.html {
         return ([(CONTENT_TYPE, "text/html".to_owned()), (DATE, date)], "<html><title>Sign in</title></html>")
             .into_response();
+    }
+    if appliance.options.versions.is_empty() {
+        return axum::http::StatusCode::NOT_FOUND.into_response();
     }
     let body = serde_json::to_string(&appliance.options.versions).unwrap_or_default();
     ([(CONTENT_TYPE, "application/json".to_owned()), (DATE, date)], body).into_response()

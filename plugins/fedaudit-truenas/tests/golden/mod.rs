@@ -1,7 +1,9 @@
 //! Representative records, field for field: every kind of event, the forms that lie, and the secrets that must go.
 
+mod kinds;
+
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Int32Type, TimestampMicrosecondType};
+use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, RecordBatch};
 use arrow_schema::DataType;
 use fedaudit_core::Time;
@@ -39,6 +41,7 @@ fn cells(rows: &RecordBatch, row: usize) -> Vec<String> {
         let value = match field.data_type() {
             DataType::Utf8 => array.as_string::<i32>().value(row).to_owned(),
             DataType::Int32 => array.as_primitive::<Int32Type>().value(row).to_string(),
+            DataType::Int64 => array.as_primitive::<Int64Type>().value(row).to_string(),
             DataType::Boolean => array.as_boolean().value(row).to_string(),
             DataType::Timestamp(..) => {
                 Time::from_micros(array.as_primitive::<TimestampMicrosecondType>().value(row)).to_string()
