@@ -53,8 +53,8 @@ struct Call<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Shell<'a> {
-    #[serde(borrow)]
-    shell_type: Scalar<'a>,
+    #[serde(borrow, rename = "shell_type")]
+    kind: Scalar<'a>,
     #[serde(borrow)]
     target: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -212,7 +212,7 @@ fn shell<'a>(action: Action, record: &Record<'a>, draft: &mut Draft<'a>) {
     draft.action = action;
     let shell: Shell<'a> = data(record.event_data, draft);
     draft.user_unless_named(text(shell.username));
-    draft.target_type = text(shell.shell_type).map(lower);
+    draft.target_type = text(shell.kind).map(lower);
     draft.resources = shell.target.filter(|target| target.get() != "null").map(|target| format!("[{}]", target.get()));
     draft.outcome_reason = text(shell.error);
 }

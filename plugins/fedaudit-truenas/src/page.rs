@@ -225,16 +225,16 @@ impl Reader<'_> {
         on: Option<&str>,
         notes: &mut Vec<String>,
     ) -> std::result::Result<Vec<(usize, Box<str>)>, Failure> {
-        let goes_on = step.pushed.is_empty() && !step.position.newest_first;
+        let hides = step.pushed.hides_openings();
+        let goes_on = !hides && !step.position.newest_first;
         let mut known = match step.cursor {
             Some(cursor) if goes_on => self.trails.take(cursor),
             _ => Known::default(),
         };
-        let (mut found, missing) = if step.pushed.is_empty() {
-            paths::resolve(uses, &mut known)
-        } else {
-            // A record of opening may have been filtered out.
+        let (mut found, missing) = if hides {
             (Vec::new(), uses.iter().filter(|one| one.opens.is_none()).collect())
+        } else {
+            paths::resolve(uses, &mut known)
         };
         if !missing.is_empty() {
             found.extend(paths::ask(self.gate, cx, self.feed, &missing, &mut known, notes).await?);

@@ -17,16 +17,18 @@ use crate::gate::Gate;
 use crate::isolate::METHOD;
 use crate::items::Items;
 use crate::question::{Members, Question};
-use crate::rpc::Failure;
+use crate::rpc::{Answer, Failure};
 use crate::smb;
 use crate::streams::Feed;
+use crate::wire::number;
 
 /// How long before a row its `CREATE` is looked for, in seconds.
 const LOOK_BACK: i64 = 24 * 3600;
 /// Sessions in one question.
 const SESSIONS: usize = 500;
-/// `CREATE` records in one answer.
-const CREATES: usize = 10_000;
+/// `CREATE` records in one answer, and answers to one question: most handles were opened a moment ago.
+const CREATES: usize = 1000;
+const ANSWERS: usize = 20;
 /// Handles that are remembered from page to page.
 const REMEMBERED: usize = 50_000;
 /// Readings that are remembered.
@@ -125,57 +127,81 @@ pub(crate) async fn ask(
     known: &mut Known,
     notes: &mut Vec<String>,
 ) -> std::result::Result<Vec<(usize, Box<str>)>, Failure> {
-    let mut opened: HashMap<Key, Vec<Opened>> = HashMap::new();
+    let mut opened = Openings::default();
     let mut sessions: Vec<&str> = missing.iter().map(|one| &*one.session).filter(|id| !id.is_empty()).collect();
     sessions.sort_unstable();
     sessions.dedup();
     for sessions in sessions.chunks(SESSIONS) {
-        let of_these = || missing.iter().filter(|one| sessions.binary_search(&&*one.session).is_ok());
-        let first = of_these().map(|one| one.at).min().unwrap_or_default() - LOOK_BACK;
-        let last = of_these().map(|one| one.logged).max().unwrap_or_default();
-        let filters = vec![
-            json!(["event", "=", "CREATE"]),
-            json!(["success", "=", true]),
-            json!(["session", "in", sessions]),
-            json!(["message_timestamp", ">=", first]),
-            json!(["message_timestamp", "<=", last]),
-        ];
-        let question = Question { feed, filters, newest_first: true };
-        match gate.call(cx, METHOD, &question.rows(0, CREATES, Members::All)).await {
-            Ok(answer) => {
-                let malformed =
-                    |error: serde_json::Error| Failure::Wire(Error::new(ErrorKind::Malformed, error.to_string()));
-                let mut items = Items::of(answer.text()).map_err(malformed)?;
-                let mut count = 0;
-                while let Some(item) = items.next().map_err(malformed)? {
-                    count += 1;
-                    let Some((key, at, path)) = item.record.ok().and_then(|record| smb::opened(&record)) else {
-                        continue;
-                    };
-                    opened.entry(key).or_default().push(Opened { at, path });
+        let of_these: Vec<&Use> =
+            missing.iter().copied().filter(|one| sessions.binary_search(&&*one.session).is_ok()).collect();
+        let first = of_these.iter().map(|one| one.at).min().unwrap_or_default() - LOOK_BACK;
+        let mut last = of_these.iter().map(|one| one.logged).max().unwrap_or_default();
+        for answers in 1.. {
+            let filters = vec![
+                json!(["event", "=", "CREATE"]),
+                json!(["success", "=", true]),
+                json!(["session", "in", sessions]),
+                json!(["message_timestamp", ">=", first]),
+                json!(["message_timestamp", "<=", last]),
+            ];
+            let question = Question { feed, filters, newest_first: true };
+            let (count, oldest) = match gate.call(cx, METHOD, &question.rows(0, CREATES, Members::All)).await {
+                Ok(answer) => opened.add(&answer)?,
+                Err(Failure::Refused(refusal)) => {
+                    notes.push(format!("the paths of some handles could not be looked up: {}", refusal.text()));
+                    break;
                 }
-                if count == CREATES {
-                    notes.push(format!(
-                        "paths of handles were looked for in the last {CREATES} records of opening only"
-                    ));
-                }
+                Err(failure) => return Err(failure),
+            };
+            // What was stored before the oldest of these happened before it, too.
+            let is_latest = |one: &Use| opened.latest(one).is_some_and(|opened| oldest < opened.at);
+            if count < CREATES || of_these.iter().all(|one| is_latest(one)) {
+                break;
             }
-            Err(Failure::Refused(refusal)) => {
-                notes.push(format!("the paths of some handles could not be looked up: {}", refusal.text()));
+            if oldest >= last || answers == ANSWERS {
+                notes.push(format!("the paths of some handles were not found in {} records", answers * CREATES));
+                break;
             }
-            Err(failure) => return Err(failure),
+            last = oldest;
         }
     }
     let mut found = Vec::new();
     for one in missing {
-        let fitting = opened.get(&one.key).into_iter().flatten().filter(|opened| opened.covers(one.at));
-        let latest = fitting.max_by_key(|opened| opened.at);
+        let latest = opened.latest(one);
         if let Some(latest) = latest {
             found.push((one.row, latest.path.clone()));
         }
         known.0.entry(one.key.clone()).or_insert_with(|| latest.cloned());
     }
     Ok(found)
+}
+
+/// Records of opening, by handle.
+#[derive(Default)]
+struct Openings(HashMap<Key, Vec<Opened>>);
+
+impl Openings {
+    /// Adds those of an answer; says how many there were, and when the oldest was stored.
+    fn add(&mut self, answer: &Answer) -> std::result::Result<(usize, i64), Failure> {
+        let malformed =
+            |error: serde_json::Error| Failure::Wire(Error::new(ErrorKind::Malformed, error.to_string()).at(METHOD));
+        let mut items = Items::of(answer.text()).map_err(malformed)?;
+        let (mut count, mut oldest) = (0, i64::MAX);
+        while let Some(item) = items.next().map_err(malformed)? {
+            count += 1;
+            let Ok(record) = item.record else { continue };
+            oldest = oldest.min(record.message_timestamp.and_then(number).unwrap_or(i64::MAX));
+            if let Some((key, at, path)) = smb::opened(&record) {
+                self.0.entry(key).or_default().push(Opened { at, path });
+            }
+        }
+        Ok((count, oldest))
+    }
+
+    fn latest(&self, one: &Use) -> Option<&Opened> {
+        let fitting = self.0.get(&one.key).into_iter().flatten().filter(|opened| opened.covers(one.at));
+        fitting.max_by_key(|opened| opened.at)
+    }
 }
 
 /// Writes paths into the rows.
@@ -187,11 +213,11 @@ pub(crate) fn fill(rows: &RecordBatch, found: &[(usize, Box<str>)]) -> Result<Re
     let names = rows.column(names_at).as_string::<i32>();
     let names: StringArray = names.iter().enumerate().map(|(row, name)| found.get(&row).copied().or(name)).collect();
     let old = rows.column(flags_at).as_list::<i32>();
-    let arrow_schema_field = match old.data_type() {
+    let field = match old.data_type() {
         arrow_schema::DataType::List(field) => Arc::clone(field),
         other => return Err(wrong(format!("quality_flags is {other}"))),
     };
-    let mut flags = ListBuilder::new(StringBuilder::new()).with_field(arrow_schema_field);
+    let mut flags = ListBuilder::new(StringBuilder::new()).with_field(field);
     for row in 0..rows.num_rows() {
         if old.is_valid(row) {
             old.value(row).as_string::<i32>().iter().for_each(|flag| flags.values().append_option(flag));

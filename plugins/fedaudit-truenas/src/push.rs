@@ -33,6 +33,13 @@ impl Pushed {
         Some(self.filters.iter().cloned().chain([json!(["username", "=", null])]).collect())
     }
 
+    /// Whether records of opening a handle may be hidden where its uses are shown. Names hide both or neither, because all
+    /// records of an SMB session are one account's, and what failed opened nothing.
+    pub(crate) fn hides_openings(&self) -> bool {
+        let succeeded = json!(["success", "=", true]);
+        self.filters.iter().any(|filter| *filter != succeeded)
+    }
+
     /// Whether nothing is.
     pub(crate) fn is_empty(&self) -> bool {
         self.filters.is_empty() && self.names.is_none()

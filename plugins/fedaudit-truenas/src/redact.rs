@@ -4,6 +4,7 @@
 //! get around it. What cannot be searched is taken out whole.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
@@ -142,8 +143,8 @@ pub(crate) fn environment(json: &str) -> String {
         let names: Vec<String> = list.iter().filter_map(|entry| masked(entry)).collect();
         return serde_json::to_string(&names).unwrap_or_else(|_| MASK.to_owned());
     }
-    if let Ok(object) = serde_json::from_str::<std::collections::BTreeMap<Cow<'_, str>, serde::de::IgnoredAny>>(json) {
-        let names: std::collections::BTreeMap<&str, &str> = object.keys().map(|name| (&**name, "***")).collect();
+    if let Ok(object) = serde_json::from_str::<Members<'_>>(json) {
+        let names: BTreeMap<&str, &str> = object.0.iter().map(|(name, _)| (&**name, "***")).collect();
         return serde_json::to_string(&names).unwrap_or_else(|_| MASK.to_owned());
     }
     if let Ok(text) = serde_json::from_str::<Cow<'_, str>>(json) {

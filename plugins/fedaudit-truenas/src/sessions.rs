@@ -1,6 +1,7 @@
 //! The list of live API sessions.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use arrow_array::RecordBatch;
 use fedaudit_core::address::Address;
@@ -148,7 +149,7 @@ fn push(builder: &mut SessionBuilder, raw: &str, session: &Session<'_>, fate: &F
             if unmapped.len() > 1 {
                 unmapped.push(',');
             }
-            unmapped.push_str(&format!("\"{name}\":"));
+            let _ = write!(unmapped, "\"{name}\":");
             splice(value.get(), &cuts, &mut unmapped);
         }
     }

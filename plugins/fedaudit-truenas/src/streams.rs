@@ -7,7 +7,7 @@ use fedaudit_core::{
 };
 
 /// How long after an event its row may still appear: the log daemon batches, and buffers on disk.
-pub(crate) const LATENESS: Duration = Duration::from_secs(120);
+pub(crate) const LATENESS: Duration = Duration::from_mins(2);
 /// What the names of streams of the other controller end in.
 const OTHER: &str = ".other";
 /// Name of the stream of live sessions.

@@ -29,8 +29,8 @@ struct Verdict<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Command<'a> {
-    #[serde(borrow)]
-    command: Scalar<'a>,
+    #[serde(borrow, rename = "command")]
+    path: Scalar<'a>,
     #[serde(borrow)]
     runargv: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -57,7 +57,7 @@ pub(crate) fn map<'a>(record: &Record<'a>, draft: &mut Draft<'a>) {
     draft.source = draft.source.take().or(text(command.submithost));
     draft.target_user = text(command.runuser);
     draft.outcome_reason = text(command.reason);
-    draft.operation = command_line(text(command.command), command.runargv);
+    draft.operation = command_line(text(command.path), command.runargv);
 }
 
 /// The command's path and its arguments; the first of these is the command as it was typed.

@@ -156,20 +156,12 @@ pub(crate) struct Instant<'a> {
 }
 
 /// Reads `{"$date": ms}` and its relatives.
-pub(crate) fn instant<'a>(raw: Option<&'a RawValue>) -> Option<Instant<'a>> {
+pub(crate) fn instant(raw: Option<&RawValue>) -> Option<Instant<'_>> {
     instant_in(raw?.get())
 }
 
 /// The same of a JSON text.
 pub(crate) fn instant_in(text: &str) -> Option<Instant<'_>> {
-    if let Some(millis) = plain_date(text) {
-        let time = millis.parse().ok().and_then(Time::from_millis);
-        return Some(Instant { text: millis, time, whole_second: millis.ends_with("000"), odd_form: false });
-    }
-    let found = |text, time: Option<Time>| {
-        let whole_second = time.is_some_and(|time| time.micros() % 1_000_000 == 0);
-        Some(Instant { text, time, whole_second, odd_form: true })
-    };
     #[derive(Deserialize)]
     struct Wrapped<'a> {
         #[serde(borrow, rename = "$date")]
@@ -180,6 +172,14 @@ pub(crate) fn instant_in(text: &str) -> Option<Instant<'_>> {
         #[serde(borrow, rename = "$numberLong")]
         number: &'a RawValue,
     }
+    if let Some(millis) = plain_date(text) {
+        let time = millis.parse().ok().and_then(Time::from_millis);
+        return Some(Instant { text: millis, time, whole_second: millis.ends_with("000"), odd_form: false });
+    }
+    let found = |text, time: Option<Time>| {
+        let whole_second = time.is_some_and(|time| time.micros() % 1_000_000 == 0);
+        Some(Instant { text, time, whole_second, odd_form: true })
+    };
     let inner = serde_json::from_str::<Wrapped<'_>>(text).map_or(text, |wrapped| wrapped.date.get());
     let inner = serde_json::from_str::<Long<'_>>(inner).map_or(inner, |long| long.number.get());
     let inner = inner.trim_matches('"');

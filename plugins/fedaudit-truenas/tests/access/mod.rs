@@ -1,5 +1,6 @@
 //! Ways in, ways of being refused, and what must never be seen of a secret.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,7 +157,7 @@ async fn no_secret_is_ever_shown() {
             let mut shown = format!("{:?} {:?}", bench.source, bench.source.check(&bench.cx).await);
             for stream in ["audit.MIDDLEWARE", "auth.sessions"] {
                 let page = bench.source.fetch(&bench.cx, &PageRequest::first(stream, Window::ALL)).await;
-                shown.push_str(&format!("{page:?}"));
+                let _ = write!(shown, "{page:?}");
             }
             let part = secret.split_once('-').filter(|_| credential == "api_key").map_or(secret, |(_, part)| part);
             assert!(!shown.contains(part), "{credential} is in {shown}");

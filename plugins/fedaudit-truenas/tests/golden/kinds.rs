@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use arrow_array::cast::AsArray as _;
 use fedaudit_core::Time;
 use fedaudit_truenas::{Reading, Service, decode_sessions};
 
@@ -328,7 +329,6 @@ fn rows_without_an_id_are_told_apart() {
     let other = same.replace("READ", "WRITE");
     let keys = |records: &[&str]| -> Vec<String> {
         let rows = decode(Service::Smb, records).rows;
-        use arrow_array::cast::AsArray as _;
         rows.column_by_name("event_key").unwrap().as_string::<i32>().iter().flatten().map(str::to_owned).collect()
     };
     let found = keys(&[&same, &same, &other]);

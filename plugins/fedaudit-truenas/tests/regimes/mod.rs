@@ -148,7 +148,7 @@ async fn only_safe_parameters_are_ever_sent() {
             let limit = options.get("limit").and_then(Json::as_u64);
             assert!(limit.is_some_and(|limit| (1..=10_000).contains(&limit)) || options["count"] == true, "{params}");
             let select = options.get("select").and_then(Json::as_array);
-            assert!(select.is_none_or(|members| members.iter().all(|member| member.is_string())), "{params}");
+            assert!(select.is_none_or(|members| members.iter().all(Json::is_string)), "{params}");
             for filter in question["query-filters"].as_array().unwrap() {
                 let filter = filter.as_array().unwrap();
                 let field = filter[0].as_str().unwrap();
