@@ -70,6 +70,8 @@ pub(crate) struct Connection {
     pub(crate) rpc: Rpc,
     /// Release as text: `25.10.1`.
     pub(crate) release: String,
+    /// Whether the end of a connection is written down.
+    pub(crate) writes_logouts: bool,
     /// The product's clock when the connection was made.
     pub(crate) server_time: Option<Time>,
     /// Account the product says we are.
@@ -215,8 +217,9 @@ impl Gate {
         let rpc = Rpc::new(cx, socket);
         let account = self.login(cx, &rpc, &release).await.map_err(|error| self.explained(error))?;
         let session = own_session(cx, &rpc).await;
+        let writes_logouts = release >= Release(vec![25, 4, 1]);
         let release = release.to_string();
-        Ok(Connection { rpc, release, server_time, account, session, retention: OnceCell::new() })
+        Ok(Connection { rpc, release, writes_logouts, server_time, account, session, retention: OnceCell::new() })
     }
 
     /// Says what to do about a connection that was closed for where it came from.

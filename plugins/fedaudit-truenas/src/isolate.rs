@@ -10,11 +10,16 @@ use serde_json::value::RawValue;
 
 use crate::gate::Gate;
 use crate::question::{DATA, Members, PLAIN, Question};
-use crate::rpc::{Answer, Failure};
+use crate::rpc::{Answer, Failure, Refusal};
 use crate::wire::{Scalar, number};
 
 /// Ids in one question: a message may have 64 kB.
 const IDS: usize = 400;
+
+/// Records of one answer; there can be no more.
+const MOST: usize = 10_000;
+/// Spoilt records of one page that are looked into.
+const SPOILT: usize = 200;
 
 /// The method that is asked.
 pub(crate) const METHOD: &str = "audit.query";
@@ -90,16 +95,20 @@ pub(crate) async fn ask(
                 Err(failure) => return Err(failure),
             };
             let mut parts = Parts { parts: Vec::new(), listed: Some(list.len()) };
-            let mut spans: Vec<&[Entry]> = list.chunks(IDS).collect();
+            let (known, nameless): (Vec<Entry>, Vec<Entry>) = list.into_iter().partition(|it| it.audit_id.is_some());
+            let mut spoilt = 0;
+            let mut spans: Vec<&[Entry]> = known.chunks(IDS).collect();
             spans.reverse();
             while let Some(span) = spans.pop() {
-                match gate.call(cx, METHOD, &by_id(question, span).rows(0, span.len().max(1), Members::All)).await {
+                let of_span = by_id(question, span);
+                match gate.call(cx, METHOD, &of_span.rows(0, MOST, Members::All)).await {
                     Ok(answer) => parts.parts.push(Part::Rows(answer)),
                     Err(Failure::Refused(refusal)) if refusal.is_spoilt_page() => match span {
                         [] => {}
                         [entry] => {
-                            let alone = by_id(question, span);
-                            let had = salvage(gate, cx, &alone, 0, refusal.text()).await?;
+                            spoilt += 1;
+                            too_many(spoilt, &refusal)?;
+                            let had = salvage(gate, cx, &of_span, 0, refusal.text()).await?;
                             parts.parts.push(had.unwrap_or_else(|| entry.lost(refusal.text())));
                         }
                         _ => {
@@ -110,6 +119,7 @@ pub(crate) async fn ask(
                     Err(failure) => return Err(failure),
                 }
             }
+            parts.parts.extend(without_id(gate, cx, question, &nameless).await?);
             Ok(parts)
         }
         Err(failure) => Err(failure),
@@ -130,15 +140,46 @@ fn entries(answer: &Answer) -> Result<Vec<Entry>, Failure> {
     list.iter().map(entry).collect()
 }
 
-/// The question for exactly these records: ids are unique, and those without one have their second.
+/// The question for exactly these records: ids are unique.
 fn by_id(question: &Question, span: &[Entry]) -> Question {
-    let ids: Vec<Option<&str>> = span.iter().map(|entry| entry.audit_id.as_deref()).collect();
+    let ids: Vec<&str> = span.iter().filter_map(|entry| entry.audit_id.as_deref()).collect();
     let mut filters = vec![json!(["audit_id", "in", ids])];
     let seconds = || span.iter().filter_map(|entry| entry.second);
     if let (Some(first), Some(last)) = (seconds().min(), seconds().max()) {
         filters.extend([json!(["message_timestamp", ">=", first]), json!(["message_timestamp", "<=", last])]);
     }
     question.with(filters)
+}
+
+/// Records without an id, second by second: nothing tells them apart before they are seen.
+async fn without_id(gate: &Gate, cx: &Context, question: &Question, nameless: &[Entry]) -> Result<Vec<Part>, Failure> {
+    let mut parts = Vec::new();
+    for of_second in nameless.chunk_by(|a, b| a.second == b.second) {
+        let second = of_second[0].second;
+        let filters = vec![json!(["audit_id", "=", null]), json!(["message_timestamp", "=", second])];
+        match gate.call(cx, METHOD, &question.with(filters).rows(0, MOST, Members::All)).await {
+            Ok(answer) => parts.push(Part::Rows(answer)),
+            Err(Failure::Refused(refusal)) if refusal.is_spoilt_page() => {
+                parts.extend(of_second.iter().map(|entry| entry.lost(refusal.text())));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(parts)
+}
+
+/// A product that can hardly show anything is not asked a thousand times why.
+fn too_many(spoilt: usize, refusal: &Refusal) -> Result<(), Failure> {
+    if spoilt <= SPOILT {
+        return Ok(());
+    }
+    let text =
+        format!("more than {SPOILT} records of one page are beyond the product's own decoding: {}", refusal.text());
+    Err(Failure::Wire(
+        Error::new(ErrorKind::Malformed, text)
+            .at(METHOD)
+            .hint("the audit database of this appliance is damaged; its support can repair it"),
+    ))
 }
 
 /// What can be had of a record that spoils its page: the members that the product still shows, put together.
@@ -199,6 +240,7 @@ async fn one_by_one(
     limit: usize,
 ) -> Result<Parts, Failure> {
     let mut parts = Parts::default();
+    let mut spoilt = 0;
     let mut spans = vec![(offset, limit)];
     while let Some((offset, limit)) = spans.pop() {
         match gate.call(cx, METHOD, &question.rows(offset, limit, Members::All)).await {
@@ -209,6 +251,8 @@ async fn one_by_one(
                 spans.push((offset, limit / 2));
             }
             Err(Failure::Refused(refusal)) if refusal.is_spoilt_page() => {
+                spoilt += 1;
+                too_many(spoilt, &refusal)?;
                 let had = salvage(gate, cx, question, offset, refusal.text()).await?;
                 let nothing =
                     || Part::Lost { raw: String::new(), second: None, audit_id: None, reason: refusal.text() };

@@ -102,6 +102,9 @@ impl AuditSource for TrueNas {
             retention_floor: connection.retention_floor(cx).await,
             ..SourceHealth::default()
         };
+        if !self.gate.origin().is_tls() {
+            health.notes.push("the password travels in clear text: use https in url".to_owned());
+        }
         // Both are courtesies: a reader with nothing but the audit role may be refused them.
         if let Ok(version) = self.ask::<String>(cx, "system.version_short", "[]").await {
             health.product_version = Some(version);

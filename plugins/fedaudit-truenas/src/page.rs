@@ -140,6 +140,9 @@ impl Reader<'_> {
                     .to_owned(),
             );
         }
+        if self.feed.service == Service::Middleware && !connection.writes_logouts {
+            observed.notes.push("TrueNAS 25.04.0 writes no logouts down: they begin with 25.04.1".to_owned());
+        }
         if request.window.to.is_some() {
             observed.notes.push(format!(
                 "rows that the appliance stored more than {} s after the event are not looked for beyond the window",

@@ -139,7 +139,8 @@ fn push(builder: &mut SessionBuilder, raw: &str, session: &Session<'_>, fate: &F
     };
     let current = truth(session.current) == Some(true);
     let own_key = proof.key_id.is_some() && proof.key_id.as_deref() == reading.own_key;
-    if current || own_key {
+    let own_session = reading.own_session == Some(session.id.as_str());
+    if current || own_session || own_key {
         flags.push("own_reader");
     }
     let created = instant(session.created_at).or(instant(proof.login_at));

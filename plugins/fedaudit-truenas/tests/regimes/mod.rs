@@ -37,6 +37,8 @@ async fn three_regimes_tell_the_same() {
         let bench = bench(Arc::clone(&world), options).await;
         for stream in &streams {
             let read = read(&bench, PageRequest::first(stream, Window::ALL)).await;
+            let blind = read.notes.iter().any(|note| note.contains("no logouts"));
+            assert_eq!(blind, release == "v25.04.0" && *stream == "audit.MIDDLEWARE");
             assert!(read.rejected.is_empty(), "{release} {stream}: {:?}", read.rejected);
             let rows = read.cells().into_iter().map(|cells| (format!("{stream} {}", cells["record_id"]), cells));
             told.entry(release).or_default().extend(rows);

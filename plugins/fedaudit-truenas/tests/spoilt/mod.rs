@@ -74,6 +74,31 @@ async fn many_spoilt_records_are_all_found() {
 }
 
 #[tokio::test]
+async fn a_database_that_is_all_spoilt_is_an_error_and_not_empty() {
+    use fedaudit_core::ErrorKind;
+    let world = world(1500);
+    let poisoned: Vec<String> = world.truenas.smb.iter().map(|row| row.audit_id.clone()).collect();
+    let bench = bench(Arc::clone(&world), Options { poisoned, ..options() }).await;
+    let error = bench.source.fetch(&bench.cx, &all(Service::Smb)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Malformed);
+    assert!(error.hint_text().is_some());
+    assert!(bench.log.entries().len() < 2000);
+}
+
+#[tokio::test]
+async fn records_without_an_id_among_spoilt_ones_are_kept() {
+    let world = world(1500);
+    let rows = &world.truenas.smb;
+    let nulls = rows.iter().skip(3).step_by(9).map(|row| (row.audit_id.clone(), "audit_id")).collect();
+    let poisoned = vec![rows[60].audit_id.clone()];
+    let bench = bench(Arc::clone(&world), Options { nulls, poisoned, ..options() }).await;
+    let read = read(&bench, PageRequest { page_size: Some(1000), ..all(Service::Smb) }).await;
+    assert_eq!(read.pages.iter().map(arrow_array::RecordBatch::num_rows).sum::<usize>(), rows.len());
+    let keys: BTreeSet<_> = read.text("event_key").into_iter().collect();
+    assert_eq!(keys.len(), rows.len());
+}
+
+#[tokio::test]
 async fn rows_without_a_name_are_not_lost_by_a_filter_on_names() {
     use fedaudit_core::Predicate;
     let world = world(2500);
