@@ -179,3 +179,47 @@ async fn a_denied_list_of_sessions_is_not_an_empty_one() {
         assert!(error.hint_text().unwrap().contains("AUTH_SESSIONS_READ"));
     }
 }
+
+/// What the plugin keeps to is what the stand-in enforces: else keeping to it would show nothing.
+#[tokio::test]
+async fn the_stand_in_enforces_the_limits_of_the_product() {
+    use fedaudit_transport::{Origin, TlsConfig, WebSocket};
+
+    let bench = bench(world(300), Options { latency: Duration::from_millis(30), ..options() }).await;
+    let tls: TlsConfig = serde_json::from_value(json!({"ca_file": bench.folder.path().join("ca.pem")})).unwrap();
+    let origin = Origin::parse(&bench.server.origin).unwrap();
+    let connect = async || WebSocket::connect(&bench.cx, &origin, "/api/current", &tls).await.unwrap();
+    let call = |id: u32, method: &str, params: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#)
+    };
+
+    let mut socket = connect().await;
+    for (text, expected) in [
+        ("no JSON".to_owned(), "-32700"),
+        ("[]".to_owned(), "Batch messages are not supported at this time"),
+        (r#"{"id":1,"method":"core.ping"}"#.to_owned(), "-32600"),
+        (call(1, "no.such.method", "[]"), "ENOTAUTHENTICATED"),
+        (call(2, "core.ping", "[]"), "pong"),
+    ] {
+        socket.send(&bench.cx, text).await.unwrap();
+        let answer = socket.next(&bench.cx).await.unwrap();
+        assert!(answer.contains(expected), "{answer}");
+    }
+    socket.send(&bench.cx, call(3, "core.ping", &format!("[\"{}\"]", "x".repeat(8200)))).await.unwrap();
+    assert!(socket.next(&bench.cx).await.unwrap_err().to_string().contains("1007"));
+
+    let mut socket = connect().await;
+    let login = json!([{"mechanism": "API_KEY_PLAIN", "username": "auditor", "api_key": KEY}]).to_string();
+    socket.send(&bench.cx, call(1, "auth.login_ex", &login)).await.unwrap();
+    assert!(socket.next(&bench.cx).await.unwrap().contains("SUCCESS"));
+    for id in 0..25 {
+        socket.send(&bench.cx, call(id, "core.ping", "[]")).await.unwrap();
+    }
+    let mut refused = 0;
+    for _ in 0..25 {
+        refused += usize::from(socket.next(&bench.cx).await.unwrap().contains("-32000"));
+    }
+    assert_eq!(refused, 5);
+    socket.send(&bench.cx, call(3, "core.ping", &format!("[\"{}\"]", "x".repeat(66_000)))).await.unwrap();
+    assert!(socket.next(&bench.cx).await.unwrap_err().to_string().contains("1009"));
+}

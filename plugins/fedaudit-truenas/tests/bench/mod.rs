@@ -42,7 +42,7 @@ pub(crate) struct Bench {
     pub(crate) source: Box<dyn AuditSource>,
     pub(crate) cx: Context,
     pub(crate) folder: tempfile::TempDir,
-    pub(crate) _server: ServerHandle,
+    pub(crate) server: ServerHandle,
 }
 
 pub(crate) fn world(events: usize) -> Arc<World> {
@@ -85,7 +85,7 @@ pub(crate) async fn bench_of(world: Arc<World>, options: Options, credential: &s
     }
     let config: Config = serde_json::from_value(config).unwrap();
     let source = TrueNasPlugin::build("nas-1", config).unwrap();
-    Bench { world, stand_in, log, source, cx: context(), folder, _server: server }
+    Bench { world, stand_in, log, source, cx: context(), folder, server }
 }
 
 pub(crate) struct Read {
