@@ -195,9 +195,11 @@ proptest! {
     #[test]
     fn parallel_reading_changes_nothing(setup in setup(), budget in 2..10_usize) {
         let inside = |time: &&i64| (100_000..900_000).contains(*time);
-        let (one, _, at_once) = read(&setup, 1);
+        let (one, sequential, at_once) = read(&setup, 1);
         prop_assert_eq!(one.len(), setup.times.iter().filter(inside).count());
         prop_assert!(at_once <= 1);
+        let listed = setup.times.iter().filter(|time| (100_000 - setup.margin..=900_000 + setup.margin).contains(*time));
+        prop_assert!(sequential.pages as usize <= listed.count().div_ceil(setup.page).max(1));
         let (many, stream, at_once) = read(&setup, budget);
         prop_assert_eq!(one, many);
         prop_assert!(at_once <= budget);

@@ -164,8 +164,8 @@ impl Reader {
             Next::More(cursor) => chain.advance(cursor, page.frontier)?,
         };
         let Some(reason) = end else {
-            let others = self.waiting.len() + self.in_flight.len();
-            let mut following = chain.share(self.budget.limit.saturating_sub(others));
+            let busy = 1 + self.waiting.len() + self.in_flight.len();
+            let mut following = chain.share(self.budget.limit.saturating_sub(busy));
             following.insert(0, chain.clone());
             return Ok((rows, following));
         };

@@ -159,8 +159,9 @@ impl Position {
             }
             Going::End(reason) => (page.items.len(), Some(reason)),
         };
-        self.held = latest.filter(|_| take < page.items.len());
         if take > 0 {
+            // A page that is asked for again, only larger, begins where this one did.
+            self.held = latest.filter(|_| take < page.items.len());
             (self.list_last, self.wider) = (self.list_last.max(latest), None);
             self.remember(&page.items[..take], basic);
         }

@@ -26,9 +26,10 @@ use crate::wire::number;
 const LOOK_BACK: i64 = 24 * 3600;
 /// Sessions in one question.
 const SESSIONS: usize = 500;
-/// `CREATE` records in one answer, and answers to one question: most handles were opened a moment ago.
+/// `CREATE` records in the first answer to a question, in a later one, and in all.
+const FEWEST_CREATES: usize = 100;
 const CREATES: usize = 1000;
-const ANSWERS: usize = 20;
+const MOST_CREATES: usize = 20_000;
 /// Handles that are remembered from page to page.
 const REMEMBERED: usize = 50_000;
 /// Readings that are remembered.
@@ -136,7 +137,10 @@ pub(crate) async fn ask(
             missing.iter().copied().filter(|one| sessions.binary_search(&&*one.session).is_ok()).collect();
         let first = of_these.iter().map(|one| one.at).min().unwrap_or_default() - LOOK_BACK;
         let mut last = of_these.iter().map(|one| one.logged).max().unwrap_or_default();
-        for answers in 1.. {
+        // Most handles were opened a moment ago, by few records: begin with few.
+        let mut size = (4 * of_these.len()).clamp(FEWEST_CREATES, CREATES);
+        let mut read = 0;
+        loop {
             let filters = vec![
                 json!(["event", "=", "CREATE"]),
                 json!(["success", "=", true]),
@@ -145,7 +149,7 @@ pub(crate) async fn ask(
                 json!(["message_timestamp", "<=", last]),
             ];
             let question = Question { feed, filters, newest_first: true };
-            let (count, oldest) = match gate.call(cx, METHOD, &question.rows(0, CREATES, Members::All)).await {
+            let (count, oldest) = match gate.call(cx, METHOD, &question.rows(0, size, Members::All)).await {
                 Ok(answer) => opened.add(&answer)?,
                 Err(Failure::Refused(refusal)) => {
                     notes.push(format!("the paths of some handles could not be looked up: {}", refusal.text()));
@@ -155,14 +159,16 @@ pub(crate) async fn ask(
             };
             // What was stored before the oldest of these happened before it, too.
             let is_latest = |one: &Use| opened.latest(one).is_some_and(|opened| oldest < opened.at);
-            if count < CREATES || of_these.iter().all(|one| is_latest(one)) {
+            if count < size || of_these.iter().all(|one| is_latest(one)) {
                 break;
             }
-            if oldest >= last || answers == ANSWERS {
-                notes.push(format!("the paths of some handles were not found in {} records", answers * CREATES));
+            read += count;
+            if (oldest >= last && size == CREATES) || read >= MOST_CREATES {
+                notes.push(format!("the paths of some handles were not found in {read} records"));
                 break;
             }
             last = oldest;
+            size = (size * 4).min(CREATES);
         }
     }
     let mut found = Vec::new();

@@ -143,7 +143,7 @@ async fn who_is_not_asked_hears_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_rows_cost_a_few_pages() {
     let lab = Lab::start(Settings { events: 30_000, people: 12, ..Settings::new(34, TO) }).await;
-    for (source, product) in [("nas-1", "truenas"), ("lms", "canvas")] {
+    for (source, product) in [("nas-1", "truenas"), ("vc-1", "vsphere"), ("lms", "canvas")] {
         let engine = lab.engine_of(source);
         let all =
             ask(&engine, lab.window(), "SELECT event_key FROM events ORDER BY time DESC, event_key").await.unwrap();

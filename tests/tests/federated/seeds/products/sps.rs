@@ -54,9 +54,13 @@ impl Bench {
 /// All requests, and the members of a list that decide how it is read on.
 pub(in super::super) async fn requests() -> (Vec<String>, Vec<String>) {
     let bench = Bench::start().await;
+    let item = |number: i64| {
+        let start = format!("2026-03-0{}T00:00:00Z", number + 1);
+        json!({"key": format!("k{number}"), "body": {"start_time": start}, "meta": {}})
+    };
     for number in 0..3 {
-        let item = json!({"key": format!("k{number}"), "body": {"start_time": "2026-03-01T00:00:00Z"}, "meta": {}});
-        bench.stand_in.insert_item(NOW, &format!("k{number}"), &item.to_string());
+        let start = NOW + number * 86_400_000_000;
+        bench.stand_in.insert_item(start, &format!("k{number}"), &item(number).to_string());
     }
     let first = PageRequest { page_size: Some(1), ..PageRequest::first("sessions", Window::ALL) };
     let count = |pages: &[fedaudit_core::Page]| -> usize { pages.iter().map(|page| page.rows.num_rows()).sum() };
@@ -67,11 +71,10 @@ pub(in super::super) async fn requests() -> (Vec<String>, Vec<String>) {
     let mut uses = Vec::new();
     for (name, meta) in [
         ("nothing", json!({})),
-        ("list.meta.match_count", json!({"match_count": 2})),
+        ("list.meta.match_count", json!({"match_count": 3})),
         ("list.meta.next", json!({"next": "/api/audit/sessions?fields=*&sort=start_time&limit=1&offset=1"})),
     ] {
-        let item = json!({"key": "other", "body": {"start_time": "2026-02-01T00:00:00Z"}, "meta": {}});
-        let list = json!({"items": [item], "meta": meta});
+        let list = json!({"items": [item(0)], "meta": meta});
         bench.stand_in.answer_next("offset=0", 200, "application/json", &list.to_string());
         let rows = count(&read(&*bench.source, first.clone()).await);
         if rows > 1 {
