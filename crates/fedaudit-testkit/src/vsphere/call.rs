@@ -4,7 +4,9 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 use serde_json::Value;
 
-use crate::records::{VimValue, VsphereEvent};
+use super::property::Property;
+use super::state::Shown;
+use crate::records::VimValue;
 
 /// A method call.
 #[derive(Debug, Default)]
@@ -16,6 +18,11 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// A call without arguments.
+    pub(super) fn plain(object: String, method: &str) -> Self {
+        Self { method: method.to_owned(), object, arguments: Vec::new() }
+    }
+
     /// Reads a SOAP envelope.
     pub(super) fn from_soap(body: &str) -> Option<Self> {
         let mut reader = Reader::from_str(body);
@@ -122,11 +129,11 @@ pub(super) enum Reply<'w> {
     /// Several values.
     Values(Vec<VimValue>),
     /// Events, straight from the log.
-    Events(Vec<&'w VsphereEvent>),
+    Events(Vec<Shown<'w>>),
     /// A login: the session and what proves it.
     LoggedIn { session: VimValue, token: String },
-    /// A property, or the name of the privilege that is missing to read it.
-    Property { name: &'static str, values: Result<Vec<VimValue>, &'static str> },
+    /// A property of an object, or the fault that stands in its place.
+    Property { kind: &'static str, object: String, name: &'static str, value: Result<Property<'w>, Fault> },
 }
 
 /// A refusal.

@@ -1,19 +1,21 @@
 //! What each method does. Both fronts call the same code; they differ in how they carry it.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::Inner;
 use super::call::{Call, Fault, Reply};
-use super::state::{Collector, Filter, Login, State};
+use super::options::Kind;
+use super::property::asked;
+use super::state::{Login, State};
 use super::text::session_object;
-use super::{Inner, SESSION_PRIVILEGE};
-use crate::records::{VimValue, VsphereSession};
+use crate::records::{VimValue, VsphereEvent, VsphereSession};
 
 /// Methods that need no login.
 const ANONYMOUS: &[&str] = &["RetrieveServiceContent", "content", "Login", "CurrentTime"];
 
-type Answer<'w> = Result<Reply<'w>, Fault>;
+pub(super) type Answer<'w> = Result<Reply<'w>, Fault>;
 
 fn text(text: &str) -> VimValue {
     VimValue::Text(text.to_owned())
@@ -31,75 +33,117 @@ pub(super) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }
 
-fn invalid(property: &str) -> Fault {
+pub(super) fn invalid(property: &str) -> Fault {
     Fault::new("InvalidArgument", "A specified parameter was not correct: ").with("invalidProperty", property)
 }
 
-fn not_found(id: &str) -> Fault {
+pub(super) fn not_found(id: &str) -> Fault {
     Fault::new("ManagedObjectNotFound", "The object has already been deleted or has not been completely created")
         .with("obj", id)
+}
+
+fn not_authenticated() -> Fault {
+    Fault::new("NotAuthenticated", "The session is not authenticated.").with("privilegeId", "System.View")
 }
 
 impl Inner {
     /// Carries out a call of the client that shows `token`.
     pub(super) fn answer(&self, call: &Call, token: Option<&str>, user_agent: &str) -> Answer<'_> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !ANONYMOUS.contains(&call.method.as_str()) {
+        let state = &mut *state;
+        let (object, property) = asked(call);
+        if !ANONYMOUS.contains(&call.method.as_str()) && property != "content" {
             state.calls += 1;
-            if self.options.expire_after.is_some_and(|calls| state.calls == calls) {
-                state.logins.clear();
-            }
+            self.lose(state);
             if token.is_none_or(|token| !state.logins.contains_key(token)) {
-                let fault = Fault::new("NotAuthenticated", "The session is not authenticated.");
-                return Err(fault.with("privilegeId", "System.View"));
+                return Err(not_authenticated());
             }
         }
         let token = token.unwrap_or_default();
         match call.method.as_str() {
-            "RetrieveServiceContent" | "content" => Ok(Reply::Value(self.content())),
+            "RetrieveServiceContent" => Ok(Reply::Value(self.content())),
             "CurrentTime" => Ok(Reply::Value(VimValue::Time(now()))),
-            "Login" => self.login(&mut state, call, token, user_agent),
+            "Login" => self.login(state, call, token, user_agent),
             "Logout" => {
-                state.logins.remove(token);
+                if let Some(login) = state.logins.remove(token) {
+                    self.record(state, "UserLogoutSessionEvent", &login.session);
+                }
                 Ok(Reply::Void)
             }
-            "QueryOptions" => Ok(self.options_of_the_server(call)),
-            "RetrievePropertiesEx" | "sessionList" => Ok(self.session_list(&state)),
-            "CreateCollectorForEvents" => self.create(&mut state, call, token),
-            "ReadNextEvents" => self.read_next(&mut state, call, token),
-            "DestroyCollector" => {
-                let login = state.logins.get_mut(token).ok_or_else(|| not_found(&call.object))?;
-                login.collectors.remove(&call.object).ok_or_else(|| not_found(&call.object))?;
-                Ok(Reply::Void)
+            "QueryOptions" => self.options_of_the_server(call),
+            "RetrievePropertiesEx" if self.options.property_token => Ok(Reply::Value(token_only())),
+            "ContinueRetrievePropertiesEx" => self.property(
+                state,
+                self.options.id("SessionManager", "ha-sessionmgr").to_owned(),
+                "sessionList",
+                token,
+            ),
+            "CreateCollectorForEvents" => self.create(state, call, token),
+            "QueryEvents" if matches!(self.options.kind, Kind::Host { .. }) => {
+                Err(Fault::new("NotImplemented", "The operation is not implemented"))
             }
+            "ReadNextEvents"
+            | "ReadPreviousEvents"
+            | "RewindCollector"
+            | "ResetCollector"
+            | "SetCollectorPageSize"
+            | "DestroyCollector" => self.collect(state, call, token),
+            "RetrievePropertiesEx"
+            | "Fetch"
+            | "sessionList"
+            | "currentSession"
+            | "latestEvent"
+            | "latestPage"
+            | "content" => self.property(state, object, &property, token),
             _ => {
                 Err(Fault::new("MethodNotFound", "The requested method is not supported").with("method", &call.method))
             }
         }
     }
 
-    fn content(&self) -> VimValue {
-        let about = vec![
-            ("name", text("VMware vCenter Server")),
-            ("fullName", text(&format!("VMware vCenter Server {} build-99", self.world.vsphere.version))),
+    /// What the options say is lost at this call.
+    fn lose(&self, state: &mut State) {
+        let every = self.options.expire_every.is_some_and(|every| state.calls.is_multiple_of(every));
+        if every || self.options.expire_after == Some(state.calls) {
+            state.logins.clear();
+        }
+        if self.options.lose_collectors_after == Some(state.calls) {
+            state.logins.values_mut().for_each(|login| login.collectors.clear());
+        }
+    }
+
+    pub(super) fn content(&self) -> VimValue {
+        let vsphere = &self.world.vsphere;
+        let host = matches!(self.options.kind, Kind::Host { .. });
+        let product = if host { "VMware ESXi" } else { "VMware vCenter Server" };
+        let mut about = vec![
+            ("name", text(product)),
+            ("fullName", text(&format!("{product} {} build-99", vsphere.version))),
             ("vendor", text("VMware, Inc.")),
-            ("version", text(self.world.vsphere.version)),
+            ("version", text(vsphere.version)),
             ("build", text("99")),
-            ("apiType", text("VirtualCenter")),
-            ("apiVersion", text("8.0.3.0")),
-            ("instanceUuid", text(&self.world.vsphere.instance_uuid)),
+            ("localeVersion", text("INTL")),
+            ("localeBuild", text("000")),
+            ("osType", text("linux-x64")),
+            ("productLineId", text(if host { "embeddedEsx" } else { "vpx" })),
+            ("apiType", text(if host { "HostAgent" } else { "VirtualCenter" })),
+            ("apiVersion", text(self.options.releases.first().copied().unwrap_or("6.0"))),
         ];
-        object(
-            "ServiceContent",
-            vec![
-                ("rootFolder", reference("Folder", "group-d1")),
-                ("propertyCollector", reference("PropertyCollector", "propertyCollector")),
-                ("about", object("AboutInfo", about)),
-                ("setting", reference("OptionManager", "VpxSettings")),
-                ("sessionManager", reference("SessionManager", "SessionManager")),
-                ("eventManager", reference("EventManager", "EventManager")),
-            ],
-        )
+        if !host {
+            about.push(("instanceUuid", text(&vsphere.instance_uuid)));
+        }
+        let id = |of_vcenter, of_host| self.options.id(of_vcenter, of_host);
+        let mut members = vec![
+            ("rootFolder", reference("Folder", id("group-d1", "ha-folder-root"))),
+            ("propertyCollector", reference("PropertyCollector", id("propertyCollector", "ha-property-collector"))),
+            ("about", object("AboutInfo", about)),
+        ];
+        if !host {
+            members.push(("setting", reference("OptionManager", "VpxSettings")));
+        }
+        members.push(("sessionManager", reference("SessionManager", id("SessionManager", "ha-sessionmgr"))));
+        members.push(("eventManager", reference("EventManager", id("EventManager", "ha-eventmgr"))));
+        object("ServiceContent", members)
     }
 
     fn login(&self, state: &mut State, call: &Call, token: &str, user_agent: &str) -> Answer<'_> {
@@ -109,6 +153,9 @@ impl Inner {
         // A second login on one session is refused with the same words.
         if !right || state.logins.contains_key(token) {
             return Err(wrong());
+        }
+        if let Some(class) = self.options.login_fault {
+            return Err(Fault::new(class, "Permission to perform this operation was denied."));
         }
         state.counter += 1;
         let (name, domain) = self.options.username.split_once('@').unwrap_or((&self.options.username, "vsphere.local"));
@@ -126,94 +173,58 @@ impl Inner {
         };
         let token = format!("{:040x}", (u128::from(state.counter) << 64) ^ u128::from(self.world.seed));
         let reply = Reply::LoggedIn { session: session_object(&session), token: token.clone() };
+        self.record(state, "UserLoginSessionEvent", &session);
         state.logins.insert(token, Login { session, collectors: HashMap::new() });
         Ok(reply)
     }
 
-    fn options_of_the_server(&self, call: &Call) -> Reply<'_> {
+    /// Writes the reader's own coming or going into the log, as the product does with everybody's.
+    fn record(&self, state: &mut State, class: &'static str, session: &VsphereSession) {
+        if !self.options.list_reader {
+            return;
+        }
+        let last = state.added.last().map(|event| event.key);
+        let last = last.or_else(|| self.world.vsphere.events.last().map(|event| event.key));
+        let key = last.unwrap_or_default().wrapping_add(1);
+        let mut members = vec![
+            ("fullFormattedMessage", text(&format!("{class} of {}", session.user_name))),
+            ("ipAddress", text(&session.ip_address)),
+            ("userAgent", text(&session.user_agent)),
+        ];
+        if class == "UserLoginSessionEvent" {
+            members.push(("locale", text(&session.locale)));
+            members.push(("sessionId", text(&session.key)));
+        } else {
+            members.push(("callCount", VimValue::Int(1)));
+            members.push(("sessionId", text(&session.key)));
+            members.push(("loginTime", VimValue::Time(session.login_time)));
+        }
+        let user_name = session.user_name.clone();
+        let event = VsphereEvent { class, key, chain_id: key, created: now(), user_name, members };
+        state.added.push(Arc::new(event));
+    }
+
+    fn options_of_the_server(&self, call: &Call) -> Answer<'_> {
+        if !self.options.may_read_options {
+            let fault = Fault::new("NoPermission", "Permission to perform this operation was denied.");
+            return Err(fault.with("privilegeId", "System.Read"));
+        }
         let name = call.argument("name").unwrap_or_default();
         let option = |key: &str, value: VimValue| {
             object("OptionValue", vec![("key", text(key)), ("value", VimValue::Any(Box::new(value)))])
         };
         let all = [
             ("event.maxAge", VimValue::Int(self.options.event_max_age)),
-            ("event.maxAgeEnabled", VimValue::Bool(true)),
+            ("event.maxAgeEnabled", VimValue::Bool(self.options.event_max_age_enabled)),
             ("task.maxAge", VimValue::Int(30)),
         ];
-        Reply::Values(
+        Ok(Reply::Values(
             all.into_iter().filter(|(key, _)| key.starts_with(name)).map(|(key, value)| option(key, value)).collect(),
-        )
+        ))
     }
+}
 
-    fn session_list(&self, state: &State) -> Reply<'_> {
-        let values = if self.options.may_list_sessions {
-            let own = state.logins.values().map(|login| &login.session).filter(|_| self.options.list_reader);
-            Ok(self.world.vsphere.sessions.iter().chain(own).map(session_object).collect())
-        } else {
-            Err(SESSION_PRIVILEGE)
-        };
-        Reply::Property { name: "sessionList", values }
-    }
-
-    fn create(&self, state: &mut State, call: &Call, token: &str) -> Answer<'_> {
-        let collectors: usize = state.logins.values().map(|login| login.collectors.len()).sum();
-        if collectors >= self.options.max_collectors {
-            return Err(Fault::new(
-                "InvalidState",
-                "The operation is not allowed in the current state: too many collectors.",
-            ));
-        }
-        let bound = |name: &str| match call.argument(&format!("filter/time/{name}")) {
-            None => Ok(None),
-            Some(text) => chrono::DateTime::parse_from_rfc3339(text)
-                .map(|time| Some(time.timestamp_micros()))
-                .map_err(|_| invalid("filter.time")),
-        };
-        if call
-            .argument("filter/maxCount")
-            .is_some_and(|count| !count.parse().is_ok_and(|count: i64| (0..=1000).contains(&count)))
-        {
-            return Err(invalid("maxCount"));
-        }
-        if call.has("filter/type") && call.has("filter/eventTypeId") {
-            return Err(invalid("filter.type"));
-        }
-        let filter = Filter {
-            begin: bound("beginTime")?,
-            end: bound("endTime")?,
-            codes: call.arguments("filter/eventTypeId"),
-            users: call.arguments("filter/userName/userList"),
-            system_user: call.argument("filter/userName/systemUser") == Some("true"),
-        };
-        let events = &self.world.vsphere.events;
-        let next = filter.begin.map_or(0, |begin| events.partition_point(|event| event.created < begin));
-        state.counter += 1;
-        let id = format!("session[{}]{:08x}", &token[token.len() - 8..], state.counter);
-        let login = state.logins.get_mut(token).ok_or_else(|| not_found(&call.object))?;
-        login.collectors.insert(id.clone(), Collector { filter, next });
-        Ok(Reply::Value(VimValue::Ref { kind: "EventHistoryCollector", value: id }))
-    }
-
-    fn read_next(&self, state: &mut State, call: &Call, token: &str) -> Answer<'_> {
-        let count: usize = call
-            .argument("maxCount")
-            .and_then(|count| count.parse().ok())
-            .filter(|count| *count > 0)
-            .ok_or_else(|| invalid("maxCount"))?;
-        let login = state.logins.get_mut(token).ok_or_else(|| not_found(&call.object))?;
-        let collector = login.collectors.get_mut(&call.object).ok_or_else(|| not_found(&call.object))?;
-        let events = &self.world.vsphere.events;
-        let mut page = Vec::with_capacity(count.min(1000));
-        while page.len() < count {
-            let Some(event) = events.get(collector.next) else { break };
-            if collector.filter.end.is_some_and(|end| event.created > end) {
-                break;
-            }
-            collector.next += 1;
-            if collector.filter.matches(event) {
-                page.push(event);
-            }
-        }
-        Ok(Reply::Events(page))
-    }
+/// The first part of properties that come in two: nothing yet, and how to go on.
+fn token_only() -> VimValue {
+    object("RetrieveResult", vec![("token", text("more-of-it"))])
 }

@@ -140,25 +140,29 @@ pub(super) fn xml_value(out: &mut String, name: &str, value: &VimValue, odd: boo
     }
 }
 
-/// Writes a value as VI JSON.
-pub(super) fn json_value(out: &mut String, value: &VimValue) {
+/// Writes a value as VI JSON; in disorder, types come last or, where they are fixed, not at all.
+pub(super) fn json_value(out: &mut String, value: &VimValue, disorder: bool) {
     match value {
         VimValue::Text(text) => json_text(out, text),
         VimValue::Int(number) => out.push_str(itoa::Buffer::new().format(*number)),
         VimValue::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
         VimValue::Time(micros) => json_text(out, &time(*micros)),
         VimValue::Object { type_name, members } => {
-            out.push_str("{\"_typeName\":");
-            json_text(out, type_name);
-            json_members(out, members);
-            out.push('}');
+            let named = !(disorder && is_declared(type_name));
+            json_object(out, type_name, named, disorder, |members_out| {
+                for (name, value) in members {
+                    json_member(members_out, name, value, disorder);
+                }
+            });
         }
         VimValue::Ref { kind, value } => {
-            out.push_str("{\"_typeName\":\"ManagedObjectReference\",\"type\":");
-            json_text(out, kind);
-            out.push_str(",\"value\":");
-            json_text(out, value);
-            out.push('}');
+            let (kind, value) = (VimValue::Text((*kind).to_owned()), VimValue::Text(value.clone()));
+            let order = if disorder { [("value", value), ("type", kind)] } else { [("type", kind), ("value", value)] };
+            json_object(out, "ManagedObjectReference", !disorder, disorder, |members_out| {
+                for (name, value) in &order {
+                    json_member(members_out, name, value, disorder);
+                }
+            });
         }
         VimValue::List(values) => {
             out.push('[');
@@ -166,35 +170,44 @@ pub(super) fn json_value(out: &mut String, value: &VimValue) {
                 if at > 0 {
                     out.push(',');
                 }
-                json_value(out, value);
+                json_value(out, value, disorder);
             }
             out.push(']');
         }
         VimValue::Any(inner) => match primitive(inner) {
-            Some((_, json_type, _)) => {
-                out.push_str("{\"_typeName\":");
-                json_text(out, json_type);
-                out.push_str(",\"_value\":");
-                json_value(out, inner);
-                out.push('}');
-            }
-            None => json_value(out, inner),
+            Some((_, json_type, _)) => json_object(out, json_type, true, disorder, |members_out| {
+                json_member(members_out, "_value", inner, disorder);
+            }),
+            // In a slot of type `any`, the type is always named.
+            None => json_value(out, inner, false),
         },
     }
 }
 
-fn json_members(out: &mut String, members: &[(&'static str, VimValue)]) {
-    for (name, value) in members {
-        out.push(',');
-        json_text(out, name);
-        out.push(':');
-        json_value(out, value);
+fn json_object(out: &mut String, type_name: &str, named: bool, last: bool, members: impl Fn(&mut String)) {
+    out.push('{');
+    if named && !last {
+        json_member(out, "_typeName", &VimValue::Text(type_name.to_owned()), false);
     }
+    members(out);
+    if named && last {
+        json_member(out, "_typeName", &VimValue::Text(type_name.to_owned()), false);
+    }
+    out.push('}');
+}
+
+fn json_member(out: &mut String, name: &str, value: &VimValue, disorder: bool) {
+    if !out.ends_with('{') {
+        out.push(',');
+    }
+    json_text(out, name);
+    out.push(':');
+    json_value(out, value, disorder);
 }
 
 /// One event as an XML element.
-pub(super) fn xml_event(out: &mut String, event: &VsphereEvent, odd: bool) {
-    xml_open(out, "returnval", &xsi(odd, event.class));
+pub(super) fn xml_event(out: &mut String, element: &str, event: &VsphereEvent, odd: bool) {
+    xml_open(out, element, &xsi(odd, event.class));
     xml_text(out, "key", itoa::Buffer::new().format(event.key));
     xml_text(out, "chainId", itoa::Buffer::new().format(event.chain_id));
     xml_text(out, "createdTime", &time(event.created));
@@ -202,23 +215,20 @@ pub(super) fn xml_event(out: &mut String, event: &VsphereEvent, odd: bool) {
     for (name, value) in &event.members {
         xml_value(out, name, value, odd);
     }
-    xml_close(out, "returnval");
+    xml_close(out, element);
 }
 
 /// One event as a JSON object.
-pub(super) fn json_event(out: &mut String, event: &VsphereEvent) {
-    out.push_str("{\"_typeName\":");
-    json_text(out, event.class);
-    out.push_str(",\"key\":");
-    out.push_str(itoa::Buffer::new().format(event.key));
-    out.push_str(",\"chainId\":");
-    out.push_str(itoa::Buffer::new().format(event.chain_id));
-    out.push_str(",\"createdTime\":");
-    json_text(out, &time(event.created));
-    out.push_str(",\"userName\":");
-    json_text(out, &event.user_name);
-    json_members(out, &event.members);
-    out.push('}');
+pub(super) fn json_event(out: &mut String, event: &VsphereEvent, disorder: bool) {
+    json_object(out, event.class, true, disorder, |members_out| {
+        json_member(members_out, "key", &VimValue::Int(event.key.into()), disorder);
+        json_member(members_out, "chainId", &VimValue::Int(event.chain_id.into()), disorder);
+        json_member(members_out, "createdTime", &VimValue::Time(event.created), disorder);
+        json_member(members_out, "userName", &VimValue::Text(event.user_name.clone()), disorder);
+        for (name, value) in &event.members {
+            json_member(members_out, name, value, disorder);
+        }
+    });
 }
 
 /// A live session as a data object.
