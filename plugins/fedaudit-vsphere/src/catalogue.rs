@@ -24,6 +24,22 @@ pub(crate) fn codes_of(action: Action) -> impl Iterator<Item = &'static str> {
     GROUPS.iter().filter(move |group| group.0 == action).flat_map(|group| group.3.iter().copied())
 }
 
+/// What an event says about events that are not there, if it does.
+pub(crate) fn hole(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "com.vmware.vc.EventBurstCompressedEvent" => {
+            "the server compressed a burst of equal events: those after the first 30 were never stored (EventBurstCompressedEvent)"
+        }
+        "com.vmware.vc.EventBurstStartedEvent" | "com.vmware.vc.EventBurstEndedEvent" => {
+            "the server compresses a burst of equal events: only the first 30 are stored (EventBurstStartedEvent, EventBurstEndedEvent)"
+        }
+        "com.vmware.vc.RestrictedAccess" => {
+            "the server hides what some events were about, because the account may not see it (RestrictedAccess)"
+        }
+        _ => return None,
+    })
+}
+
 static BY_CODE: LazyLock<HashMap<&'static str, Meaning>> = LazyLock::new(|| {
     GROUPS
         .iter()

@@ -24,7 +24,7 @@ impl Collectors {
 
     /// Watches over a collector while it is read.
     pub(crate) fn lease(&self, collector: Ref) -> Lease {
-        Lease { collector: Some(collector), home: self.clone() }
+        Lease { collector, settled: false, home: self.clone() }
     }
 
     /// All collectors that nobody is reading, to be destroyed.
@@ -47,35 +47,38 @@ impl Collectors {
 /// A collector in use. Dropped in the middle of a read, its position is unknown: it is only good for destruction.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    collector: Option<Ref>,
+    collector: Ref,
+    settled: bool,
     home: Collectors,
 }
 
 impl Lease {
     /// The collector.
-    pub(crate) fn collector(&self) -> Ref {
-        self.collector.clone().unwrap_or_else(Ref::service_instance)
+    pub(crate) fn collector(&self) -> &Ref {
+        &self.collector
     }
 
     /// Puts it to rest where this cursor continues.
     pub(crate) fn rest(mut self, cursor: &str) {
-        if let Some(collector) = self.collector.take() {
-            let displaced = self.home.with(|state| state.resting.insert(cursor.to_owned(), collector));
-            if let Some(displaced) = displaced {
-                self.home.with(|state| state.abandoned.push(displaced));
-            }
-        }
+        self.settled = true;
+        let collector = self.collector.clone();
+        self.home.with(|state| {
+            let displaced = state.resting.insert(cursor.to_owned(), collector);
+            state.abandoned.extend(displaced);
+        });
     }
 
     /// Takes it out for good.
-    pub(crate) fn finish(mut self) -> Option<Ref> {
-        self.collector.take()
+    pub(crate) fn finish(mut self) -> Ref {
+        self.settled = true;
+        self.collector.clone()
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(collector) = self.collector.take() {
+        if !self.settled {
+            let collector = self.collector.clone();
             self.home.with(|state| state.abandoned.push(collector));
         }
     }
@@ -94,7 +97,7 @@ mod tests {
         drop(collectors.take("1").unwrap());
         assert!(collectors.take("1").is_none());
         collectors.lease(collector("b")).rest("2");
-        assert!(collectors.lease(collector("c")).finish().is_some());
+        assert_eq!(collectors.lease(collector("c")).finish(), collector("c"));
         let mut left: Vec<String> = collectors.drain().into_iter().map(|left| left.value).collect();
         left.sort();
         assert_eq!(left, ["a", "b"]);

@@ -1,62 +1,53 @@
-//! One page of events, read forward through a collector. What the cursor holds is enough to start again elsewhere: the
-//! collector only saves reading twice.
+//! One page of events. What the cursor holds is enough to start again elsewhere: the collector only saves reading twice.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fedaudit_core::{
-    Context, Cursor, EndReason, Error, ErrorKind, EventBuilder, Next, Observed, Page, PageRequest, Time,
+    Context, Cursor, Direction, EndReason, EventBuilder, Next, Observed, Page, PageRequest, Rejected, Time,
 };
-use serde::{Deserialize, Serialize};
 
+use crate::catalogue::hole;
 use crate::collectors::Lease;
+use crate::cursor::{Edge, OVERLAP, Place, Toward, Way};
 use crate::fault::Failure;
 use crate::filter::Filter;
 use crate::normalize::{Position, position};
 use crate::record::Members;
+use crate::redact::without_password;
+use crate::scroll::{self, Read};
 use crate::session::Session;
 use crate::transcode::Declared;
-use crate::wire::{Answer, Call, Ref};
+use crate::wire::Answer;
 
-/// A new collector starts this much before the newest row delivered: events of almost one time can be stored out of order.
-const OVERLAP: Duration = Duration::from_secs(1);
-/// Rows of the overlap that a cursor remembers; with more, it remembers those of the newest instant only. A row that
-/// comes twice has the same key and is dropped by the engine.
-const MAX_SEEN: usize = 2000;
-
-/// How far a reader came.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Progress {
-    /// Time of the newest event delivered.
-    created: Option<Time>,
-    /// Time in µs and key of the events delivered near it.
-    seen: Vec<(i64, i64)>,
-    /// Pages read: a page of nothing but unreadable records is progress, too.
-    pages: u64,
+/// A page as it came: each record with its position and members, and what cannot be read.
+#[derive(Default)]
+struct Batch<'a> {
+    records: Vec<(Position, &'a str, Members<'a>)>,
+    rejected: Vec<Rejected>,
 }
 
-impl Progress {
-    fn start(&self, filter: &Filter) -> Option<Time> {
-        let again = self.created.map(|created| {
-            let oldest = self.seen.iter().map(|(created, _)| *created).min().unwrap_or(created.micros());
-            // Not before what is remembered: it would be delivered twice.
-            Time::from_micros(oldest.min(created.micros())).max(created.minus(OVERLAP))
-        });
-        filter.begin.max(again)
+impl<'a> Batch<'a> {
+    fn new(values: &'a [Result<String, Rejected>]) -> Self {
+        let mut batch = Self { records: Vec::with_capacity(values.len()), ..Self::default() };
+        for value in values {
+            let read = value.as_ref().map_err(Clone::clone).and_then(|raw| {
+                let place = |members: Members<'a>| Ok((position(&members)?, raw.as_str(), members));
+                let reject = |reason| Rejected { raw: without_password(raw), reason };
+                Members::parse(raw).and_then(place).map_err(reject)
+            });
+            match read {
+                Ok(record) => batch.records.push(record),
+                Err(bad) => batch.rejected.push(bad),
+            }
+        }
+        // Pages come in order of creation, except that one product's pages were seen with the newer key first, and that
+        // a latest page has no order at all.
+        batch.records.sort_by_key(|(at, ..)| *at);
+        batch
     }
 
-    fn advance(&mut self, delivered: impl Iterator<Item = Position>) {
-        self.pages += 1;
-        self.seen.extend(delivered.map(|at| (at.created.micros(), at.key)));
-        let Some(newest) = self.seen.iter().map(|(created, _)| *created).max() else { return };
-        self.created = Some(Time::from_micros(newest));
-        let oldest = newest - OVERLAP.as_micros() as i64;
-        self.seen.retain(|(created, _)| *created >= oldest);
-        if self.seen.len() > MAX_SEEN {
-            self.seen.retain(|(created, _)| *created == newest);
-        }
+    fn positions(&self) -> impl Iterator<Item = Position> + '_ {
+        self.records.iter().map(|(at, ..)| *at)
     }
 }
 
@@ -67,174 +58,197 @@ pub(crate) async fn read_page(
     request: &PageRequest,
     filter: &Filter,
 ) -> Result<Page, Failure> {
-    let mut progress: Progress = match &request.cursor {
-        Some(cursor) => cursor.read()?,
-        None => Progress::default(),
-    };
-    let resting = request.cursor.as_ref().and_then(|cursor| session.collectors.take(&place(filter, cursor)));
-    let (lease, anew) = if let Some(lease) = resting {
-        (lease, false)
-    } else {
-        let filter = Filter { begin: progress.start(filter), ..filter.clone() };
-        (create(cx, session, &filter).await?, true)
-    };
-    let mut answer = match request.follow {
-        None => read_next(cx, session, &lease.collector(), filter.page_size).await?,
-        Some(patience) => wait_for_events(cx, session, &lease.collector(), filter.page_size, patience).await?,
-    };
-    // A new collector repeats what was delivered. A page of nothing else would leave the cursor where it is, and readers
-    // that take each other's collectors away would never get on.
-    while anew && request.follow.is_none() && only_repeats(&answer, &progress)? {
-        answer = read_next(cx, session, &lease.collector(), filter.page_size).await?;
-    }
-    let values = answer.values(Declared::Event)?;
-    let server_time = answer.server_time();
-    let mut observed = Observed {
-        server_time,
-        count: None,
-        retention_floor: server_time.zip(session.max_age).map(|(now, age)| now.minus(age)),
-        records: values.len() as u64,
-        notes: Vec::new(),
-    };
-
-    let mut rejected = Vec::new();
-    let mut records: Vec<(Position, Cow<'_, str>)> = Vec::with_capacity(values.len());
-    for value in values {
-        match value {
-            Ok(raw) => match Members::parse(&raw).and_then(|members| position(&members)) {
-                Ok(at) => records.push((at, raw)),
-                Err(reason) => rejected.push(fedaudit_core::Rejected { raw: raw.into_owned(), reason }),
-            },
-            Err(bad) => rejected.push(bad),
+    let server = session.content.about.instance_uuid.as_deref();
+    let way = match &request.cursor {
+        Some(cursor) => Place::read(cursor, server)?.way,
+        None if request.direction == Direction::NewestFirst && request.follow.is_none() => {
+            Way::Backward { edge: Edge::default(), scrolling: false }
         }
-    }
-    // Pages come in order of creation, except that one product's pages were seen with the newer key first.
-    records.sort_by_key(|(at, _)| *at);
-
-    let normalizer = crate::normalizer(cx, session);
-    let mut rows = EventBuilder::new(&cx.source_key);
-    let seen: HashSet<(i64, i64)> = if anew { progress.seen.iter().copied().collect() } else { HashSet::new() };
-    let wanted = |at: &Position| request.window.contains(at.created) && !seen.contains(&(at.created.micros(), at.key));
-    for (at, raw) in records.iter().filter(|(at, _)| wanted(at)) {
-        let pushed = Members::parse(raw)
-            .map_err(|reason| fedaudit_core::Rejected { raw: raw.clone().into_owned(), reason })
-            .and_then(|members| normalizer.event(raw, &members, *at, &mut rows));
-        if let Err(bad) = pushed {
-            rejected.push(bad);
-        }
-        if raw.contains("EventBurstCompressedEvent") {
-            observed.notes.push(
-                "the server compressed a burst of equal events: those after the first 30 were never stored (EventBurstCompressedEvent)".into(),
-            );
-        }
-    }
-    let next = if observed.records == 0 && request.follow.is_none() {
-        if let Some(collector) = lease.finish() {
-            session.destroy(cx, &collector).await;
-        }
-        Next::End(EndReason::EmptyPage)
-    } else {
-        progress.advance(records.iter().map(|(at, _)| *at));
-        let cursor = Cursor::new(&progress)?;
-        lease.rest(&place(filter, &cursor));
-        Next::More(cursor)
+        None => Way::Forward(Edge::default()),
     };
-    Ok(Page { rows: rows.finish()?, next, frontier: None, observed, rejected })
-}
-
-/// Whether a page has events and all of them were delivered before.
-fn only_repeats(answer: &Answer, progress: &Progress) -> Result<bool, Failure> {
-    let values = answer.values(Declared::Event)?;
-    let repeated = |raw: &str| {
-        let at = Members::parse(raw).and_then(|members| position(&members));
-        at.is_ok_and(|at| progress.seen.contains(&(at.created.micros(), at.key)))
-    };
-    Ok(!progress.seen.is_empty()
-        && !values.is_empty()
-        && values.iter().all(|value| value.as_ref().is_ok_and(|raw| repeated(raw))))
-}
-
-/// Identifies a collector: its filter, and the cursor that continues it.
-fn place(filter: &Filter, cursor: &Cursor) -> String {
-    format!("{filter:?} {}", cursor.as_str())
-}
-
-async fn read_next(cx: &Context, session: &Session, collector: &Ref, count: usize) -> Result<Answer, Failure> {
-    session.call(cx, Call::new(collector, "ReadNextEvents").number("maxCount", count)).await
-}
-
-/// Asks until there is an event or the patience is spent: after the last event, the same call returns what is added later.
-async fn wait_for_events(
-    cx: &Context,
-    session: &Session,
-    collector: &Ref,
-    count: usize,
-    patience: Duration,
-) -> Result<Answer, Failure> {
-    let until = cx.now().plus(patience);
-    let mut pause = Duration::from_millis(500);
-    loop {
-        let answer = read_next(cx, session, collector, count).await?;
-        let left = Duration::from_micros((until.micros() - cx.now().micros()).max(0) as u64);
-        if left.is_zero() || !answer.values(Declared::Event)?.is_empty() {
-            return Ok(answer);
-        }
-        tokio::time::sleep(pause.min(left)).await;
-        pause = (pause * 2).min(Duration::from_secs(5));
+    let reader = PageReader { cx, session, request, filter, server };
+    match way {
+        Way::Forward(edge) => reader.forward(edge).await,
+        Way::Backward { edge, scrolling } => reader.backward(edge, scrolling).await,
+        Way::Rest { below, edge } => reader.rest(below, edge).await,
     }
 }
 
-/// Makes a collector, after a look at those that nobody needs any more.
-pub(crate) async fn create(cx: &Context, session: &Arc<Session>, filter: &Filter) -> Result<Lease, Failure> {
-    for collector in session.collectors.drain_abandoned() {
-        session.destroy(cx, &collector).await;
+struct PageReader<'r> {
+    cx: &'r Context,
+    session: &'r Arc<Session>,
+    request: &'r PageRequest,
+    filter: &'r Filter,
+    server: Option<&'r str>,
+}
+
+impl PageReader<'_> {
+    fn count(&self) -> usize {
+        self.request.page_size.unwrap_or(1000).clamp(1, 1000)
     }
-    match try_create(cx, session, filter).await {
-        // An older server may not know a class by name. It then sends more, which is allowed.
-        Err(failure) if failure.is("InvalidArgument") || failure.is("InvalidType") => {
-            tracing::debug!(source = %cx.source, ?failure, "the server refuses the filter; reading by time only");
-            try_create(cx, session, &filter.by_time_only()).await
+
+    /// The collector that rests where the cursor stands.
+    fn resting(&self) -> Option<Lease> {
+        let cursor = self.request.cursor.as_ref()?;
+        self.session.collectors.take(&self.address(cursor))
+    }
+
+    /// Identifies a collector: its filter, and the cursor that continues it.
+    fn address(&self, cursor: &Cursor) -> String {
+        format!("{:?} {}", self.filter, cursor.as_str())
+    }
+
+    async fn forward(&self, edge: Edge) -> Result<Page, Failure> {
+        let (cx, session) = (self.cx, self.session);
+        let filter = Filter { begin: self.filter.begin.max(edge.resume()), ..self.filter.clone() };
+        let lease = match self.resting() {
+            Some(lease) => lease,
+            None => scroll::create(cx, session, &filter, scroll::LATEST).await?,
+        };
+        if let Some(patience) = self.request.follow {
+            let answer = scroll::wait(cx, session, &lease, self.count(), &edge, patience).await?;
+            return self.page_of(&answer, edge, Toward::Newer, lease, |edge| Way::Forward(edge.clone())).await;
         }
-        // The server has a limit for all its clients: give back what we do not need at this moment.
-        Err(failure) if failure.is("InvalidState") => {
-            for collector in session.collectors.drain() {
-                session.destroy(cx, &collector).await;
+        match scroll::forward(cx, session, &lease, self.count(), &edge).await? {
+            Read::Page(answer) => {
+                self.page_of(&answer, edge, Toward::Newer, lease, |edge| Way::Forward(edge.clone())).await
             }
-            try_create(cx, session, filter).await
+            Read::End(answer, note) => self.end(&answer, lease, note).await,
         }
-        other => other,
+    }
+
+    /// The latest page first, then what is before it. A collector that was lost is made anew so that it ends at the edge.
+    async fn backward(&self, edge: Edge, scrolling: bool) -> Result<Page, Failure> {
+        let (cx, session) = (self.cx, self.session);
+        let onward = |scrolling| move |edge: &Edge| Way::Backward { edge: edge.clone(), scrolling };
+        let (lease, scrolling) = if let Some(lease) = self.resting() {
+            (lease, scrolling)
+        } else {
+            let filter = Filter { end: earlier(self.filter.end, edge.resume()), ..self.filter.clone() };
+            let lease = scroll::create(cx, session, &filter, self.count()).await?;
+            let answer = scroll::latest_page(cx, session, &lease).await?;
+            if !answer.is_empty() && scroll::brings_news(&answer, &edge)? {
+                return self.page_of(&answer, edge, Toward::Older, lease, onward(false)).await;
+            }
+            (lease, false)
+        };
+        if !scrolling {
+            scroll::reset(cx, session, &lease).await?;
+        }
+        match scroll::backward(cx, session, &lease, self.count(), &edge).await? {
+            Read::Page(answer) => self.page_of(&answer, edge, Toward::Older, lease, onward(true)).await,
+            Read::End(..) => {
+                self.destroy(lease).await;
+                self.rest(edge, Edge::default()).await
+            }
+        }
+    }
+
+    /// What is older than the oldest event of reading backward: nothing, as a rule, and then the forward way proves it.
+    async fn rest(&self, below: Edge, edge: Edge) -> Result<Page, Failure> {
+        let (cx, session) = (self.cx, self.session);
+        let end = earlier(self.filter.end, below.resume());
+        let filter = Filter { begin: self.filter.begin.max(edge.resume()), end, ..self.filter.clone() };
+        let lease = match self.resting() {
+            Some(lease) => lease,
+            None => scroll::create(cx, session, &filter, scroll::LATEST).await?,
+        };
+        let mut page = match scroll::forward(cx, session, &lease, self.count(), &edge).await? {
+            Read::Page(answer) => {
+                let onward = |edge: &Edge| Way::Rest { below: below.clone(), edge: edge.clone() };
+                self.page_of(&answer, edge, Toward::Newer, lease, onward).await?
+            }
+            Read::End(answer, note) => self.end(&answer, lease, note).await?,
+        };
+        page.frontier = below.created.map(|created| created.plus(OVERLAP));
+        Ok(page)
+    }
+
+    /// The rows of an answer, and the cursor behind them.
+    async fn page_of(
+        &self,
+        answer: &Answer,
+        mut edge: Edge,
+        toward: Toward,
+        lease: Lease,
+        onward: impl Fn(&Edge) -> Way,
+    ) -> Result<Page, Failure> {
+        let values = answer.values(Declared::Event)?;
+        let Batch { records, mut rejected } = Batch::new(&values);
+        let mut observed = self.observed(answer);
+        observed.records = values.len() as u64;
+        if self.request.cursor.is_none() {
+            self.tell_of_host(&mut observed).await?;
+        }
+        let normalizer = crate::normalizer(self.cx, self.session);
+        let mut rows = EventBuilder::new(&self.cx.source_key);
+        let seen = edge.seen();
+        for (at, raw, members) in &records {
+            if !self.request.window.contains(at.created) || seen.contains(at) {
+                continue;
+            }
+            if let Err(bad) = normalizer.event(raw, members, *at, &mut rows) {
+                rejected.push(bad);
+            }
+            let code = members.text("eventTypeId");
+            if let Some(note) = code.as_deref().and_then(hole)
+                && !observed.notes.iter().any(|known| known == note)
+            {
+                observed.notes.push(note.into());
+            }
+        }
+        edge.advance(toward, records.iter().map(|(at, ..)| *at).filter(|at| !seen.contains(at)));
+        let place = Place { server: self.server.map(str::to_owned), way: onward(&edge) };
+        let cursor = Cursor::new(&place)?;
+        lease.rest(&self.address(&cursor));
+        // An event of the same second may come later yet.
+        let frontier = match toward {
+            Toward::Older => edge.created.map(|created| created.plus(OVERLAP)),
+            Toward::Newer => None,
+        };
+        Ok(Page { rows: rows.finish()?, next: Next::More(cursor), frontier, observed, rejected })
+    }
+
+    async fn end(&self, answer: &Answer, lease: Lease, note: Option<&str>) -> Result<Page, Failure> {
+        self.destroy(lease).await;
+        let mut page = Page::last(EventBuilder::new(&self.cx.source_key).finish()?, EndReason::EmptyPage);
+        page.observed = self.observed(answer);
+        page.observed.notes.extend(note.map(str::to_owned));
+        if self.request.cursor.is_none() {
+            self.tell_of_host(&mut page.observed).await?;
+        }
+        Ok(page)
+    }
+
+    async fn destroy(&self, lease: Lease) {
+        self.session.destroy(self.cx, &lease.finish()).await;
+    }
+
+    fn observed(&self, answer: &Answer) -> Observed {
+        let server_time = answer.server_time();
+        let retention_floor = server_time.zip(self.session.max_age).map(|(now, age)| now.minus(age));
+        Observed { server_time, retention_floor, ..Observed::default() }
+    }
+
+    /// A host keeps its log in memory: what is older than the oldest event there is gone, and nothing else says so.
+    async fn tell_of_host(&self, observed: &mut Observed) -> Result<(), Failure> {
+        if !self.session.content.about.is_host() {
+            return Ok(());
+        }
+        let lease = scroll::try_create(self.cx, self.session, &Filter::default()).await?;
+        let oldest = scroll::read_next(self.cx, self.session, &lease, 1).await?.values(Declared::Event)?;
+        self.destroy(lease).await;
+        let oldest = Batch::new(&oldest).positions().next().map(|at| at.created);
+        // No event at all: it was started a moment ago.
+        observed.retention_floor = oldest.or(observed.server_time);
+        observed.notes.push("an ESXi host keeps events in memory only: those before its oldest one are gone".into());
+        Ok(())
     }
 }
 
-async fn try_create(cx: &Context, session: &Session, filter: &Filter) -> Result<Lease, Failure> {
-    let call =
-        Call::new(session.event_manager()?, "CreateCollectorForEvents").object("filter", &filter.xml(), &filter.json());
-    let answer = session.call(cx, call).await?;
-    let collector = answer.value()?.and_then(|json| serde_json::from_str::<Ref>(&json).ok());
-    let collector =
-        collector.ok_or_else(|| Error::new(ErrorKind::Malformed, "the server made a collector and did not name it"))?;
-    Ok(session.collectors.lease(collector))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(micros: i64, key: i64) -> Position {
-        Position { created: Time::from_micros(micros), key }
-    }
-
-    #[test]
-    fn a_cursor_remembers_what_a_new_collector_sends_again() {
-        let mut progress = Progress::default();
-        assert_eq!(progress.start(&Filter::default()), None);
-        progress.advance([at(1_000_000, 1), at(5_000_000, 3), at(5_200_000, -2)].into_iter());
-        assert_eq!(progress.seen, [(5_000_000, 3), (5_200_000, -2)]);
-        assert_eq!(progress.start(&Filter::default()), Some(Time::from_micros(5_000_000)));
-        progress.advance((0..3000).map(|key| at(5_200_000 + key, key)));
-        assert_eq!(progress.seen, [(5_202_999, 2999)]);
-        assert_eq!(progress.start(&Filter::default()), Some(Time::from_micros(5_202_999)));
-        let filter = Filter { begin: Some(Time::from_micros(9_000_000)), ..Filter::default() };
-        assert_eq!(progress.start(&filter), Some(Time::from_micros(9_000_000)));
+fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }

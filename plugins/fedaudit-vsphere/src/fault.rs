@@ -95,7 +95,7 @@ impl Fault {
                 ),
             ),
             "NotAuthenticated" => (ErrorKind::Unauthenticated, Some("the server ended the login twice in a row")),
-            "NoPermission" | "RestrictedVersion" => (
+            "NoPermission" | "RestrictedVersion" | "NoAccess" => (
                 ErrorKind::Denied,
                 Some(match self.privilege.as_deref() {
                     Some("Sessions.TerminateSession") => SESSION_LIST_HINT,

@@ -15,18 +15,12 @@ pub(crate) struct Filter {
     /// Accounts in the server's own forms; none for all. Events of the system come along, because some of them name
     /// their account only in an argument.
     pub(crate) users: Option<Vec<String>>,
-    pub(crate) page_size: usize,
 }
 
 impl Filter {
     /// The filter for a request; `None` if nothing can match.
     pub(crate) fn new(request: &PageRequest, user_forms: &[String]) -> Option<Self> {
-        let mut filter = Self {
-            begin: request.window.from,
-            end: request.window.to,
-            page_size: request.page_size.unwrap_or(1000).clamp(1, 1000),
-            ..Self::default()
-        };
+        let mut filter = Self { begin: request.window.from, end: request.window.to, ..Self::default() };
         if request.window.is_empty() {
             return None;
         }
@@ -56,12 +50,18 @@ impl Filter {
         self.users = Some(users.collect());
     }
 
+    /// Whether it narrows by more than time.
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.codes.is_some() || self.users.is_some()
+    }
+
     /// The same without the members that narrow by event class or account, for servers that refuse one of them.
     pub(crate) fn by_time_only(&self) -> Self {
         Self { codes: None, users: None, ..self.clone() }
     }
 
-    /// `EventFilterSpec` in XML: members in schema order, which the server insists on.
+    /// `EventFilterSpec` in XML: members in schema order, which the server insists on. There is no `maxCount`: it is described
+    /// as a page size here and as a limit there.
     pub(crate) fn xml(&self) -> String {
         let mut xml = String::new();
         if self.begin.is_some() || self.end.is_some() {
@@ -85,7 +85,6 @@ impl Filter {
         for code in self.codes.iter().flatten() {
             element(&mut xml, "eventTypeId", code);
         }
-        element(&mut xml, "maxCount", &self.page_size.to_string());
         xml
     }
 
@@ -111,7 +110,7 @@ impl Filter {
             json.push_str(r#","eventTypeId":"#);
             list(&mut json, codes);
         }
-        json.extend([r#","maxCount":"#, &self.page_size.to_string(), "}"]);
+        json.push('}');
         json
     }
 }
@@ -168,7 +167,7 @@ mod tests {
             .unwrap();
         assert_eq!(
             by.xml(),
-            "<time><beginTime>1970-01-01T00:00:00Z</beginTime><endTime>1970-01-01T00:00:01.5Z</endTime></time><userName><systemUser>true</systemUser><userList>CORP\\a&lt;b</userList><userList>a&lt;b@corp.example</userList></userName><disableFullMessage>false</disableFullMessage><eventTypeId>ServerStartedSessionEvent</eventTypeId><maxCount>1000</maxCount>"
+            "<time><beginTime>1970-01-01T00:00:00Z</beginTime><endTime>1970-01-01T00:00:01.5Z</endTime></time><userName><systemUser>true</systemUser><userList>CORP\\a&lt;b</userList><userList>a&lt;b@corp.example</userList></userName><disableFullMessage>false</disableFullMessage><eventTypeId>ServerStartedSessionEvent</eventTypeId>"
         );
         assert!(serde_json::from_str::<serde_json::Value>(&by.json()).is_ok());
         assert_eq!(filter(vec![Predicate::any_of("action", ["auth.login", "other"])]).unwrap().codes, None);

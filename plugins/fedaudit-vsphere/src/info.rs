@@ -33,7 +33,8 @@ fn events(pushes_user_name: bool) -> StreamInfo {
         time_field: "createdTime".into(),
         lower_bound: Bound::Inclusive,
         upper_bound: Bound::Inclusive,
-        order: Order::Ascending,
+        // Oldest first unless asked otherwise: the latest page, then scrolling back.
+        order: Order::Either,
         pushable,
         // `event.maxAge` is 30 days unless an administrator changed it; the server's own value wins where it is readable.
         history: Some(Duration::from_hours(30 * 24)),

@@ -10,13 +10,17 @@
 mod catalogue;
 mod collectors;
 mod config;
+mod cursor;
 mod events;
 mod fault;
 mod filter;
 mod info;
+mod names;
 mod normalize;
 mod record;
+mod redact;
 mod schema;
+mod scroll;
 mod session;
 mod transcode;
 mod wire;
@@ -27,8 +31,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fedaudit_core::{
-    AuditSource, Context, EndReason, Error, ErrorKind, EventBuilder, Meter, Page, PageRequest, Plugin, Result,
-    SessionBuilder, SourceHealth, SourceInfo,
+    AuditSource, Context, EndReason, Error, ErrorKind, EventBuilder, Meter, Page, PageRequest, Plugin, Rejected,
+    Result, SessionBuilder, SourceHealth, SourceInfo, Time,
 };
 use fedaudit_transport::{HttpClient, Origin};
 use tokio::sync::Mutex;
@@ -39,6 +43,7 @@ use crate::filter::Filter;
 use crate::info::{EVENTS, SESSIONS};
 use crate::normalize::Normalizer;
 use crate::session::Session;
+use crate::transcode::Declared;
 
 /// A whole page is read again this often after a temporary failure: reading a page is idempotent, single calls are not.
 const ATTEMPTS: u32 = 3;
@@ -48,15 +53,26 @@ pub struct VSphere {
     config: Config,
     origin: Origin,
     info: SourceInfo,
-    login: Mutex<Login>,
+    desk: Mutex<Desk>,
 }
 
-/// One login for all streams. A refusal is remembered, because each further try counts towards a lock-out.
+/// One login for all streams.
+struct Desk {
+    login: Login,
+    /// When the server ended a login of ours, lately.
+    losses: Vec<Time>,
+}
+
+/// A refusal is remembered, because each further try counts towards a lock-out.
 enum Login {
     Out,
     In(Arc<Session>),
     Refused(Error),
 }
+
+/// Logins that a server may end within [`LOSSES_WITHIN`] before it is left alone: each one anew is an event in its log.
+const MAX_LOSSES: usize = 5;
+const LOSSES_WITHIN: Duration = Duration::from_mins(5);
 
 impl Plugin for VSphere {
     const TYPE: &'static str = "vsphere";
@@ -67,7 +83,8 @@ impl Plugin for VSphere {
         // The client is made at login; making one now finds mistakes in `tls` early.
         HttpClient::new(origin.clone(), &config.tls)?;
         let info = info::source_info(&origin, !config.user_forms.is_empty());
-        Ok(Box::new(Self { config, origin, info, login: Mutex::new(Login::Out) }))
+        let desk = Mutex::new(Desk { login: Login::Out, losses: Vec::new() });
+        Ok(Box::new(Self { config, origin, info, desk }))
     }
 }
 
@@ -81,7 +98,7 @@ impl AuditSource for VSphere {
         let session = self.session(cx).await?;
         let server_time = match session.current_time(cx).await {
             Err(failure) if failure.is_session_lost() => {
-                self.lost(&session).await;
+                self.lost(cx, &session).await;
                 let session = self.session(cx).await?;
                 return self.health(cx, &session, None).await;
             }
@@ -105,7 +122,7 @@ impl AuditSource for VSphere {
                 Ok(page) => return Ok(page),
                 Err(failure) if failure.is_session_lost() && relogins == 0 => {
                     relogins += 1;
-                    self.lost(&session).await;
+                    self.lost(cx, &session).await;
                 }
                 // The collector of this cursor is gone: the next round makes a new one that starts where the cursor stands.
                 Err(failure) if failure.is_collector_lost() && rereads == 0 => rereads += 1,
@@ -124,7 +141,7 @@ impl AuditSource for VSphere {
     }
 
     async fn close(&self, cx: &Context) -> Result<()> {
-        let login = std::mem::replace(&mut *self.login.lock().await, Login::Out);
+        let login = std::mem::replace(&mut self.desk.lock().await.login, Login::Out);
         match login {
             Login::In(session) => session.end(cx).await,
             Login::Out | Login::Refused(_) => Ok(()),
@@ -135,22 +152,30 @@ impl AuditSource for VSphere {
 impl VSphere {
     /// The login, made when needed. Concurrent fetches wait for the same one.
     async fn session(&self, cx: &Context) -> Result<Arc<Session>> {
-        let mut login = self.login.lock().await;
-        match &*login {
+        let mut desk = self.desk.lock().await;
+        match &desk.login {
             Login::In(session) => return Ok(Arc::clone(session)),
             Login::Refused(error) => return Err(error.clone()),
             Login::Out => {}
+        }
+        let since = cx.now().minus(LOSSES_WITHIN);
+        desk.losses.retain(|lost| *lost > since);
+        if desk.losses.len() >= MAX_LOSSES {
+            let text =
+                format!("the server ended {} logins within five minutes; not logging in again", desk.losses.len());
+            return Err(Error::new(ErrorKind::Unavailable, text)
+                .hint("does another tool end sessions, or is the server's session time-out very short?"));
         }
         let http = HttpClient::new(self.origin.clone(), &self.config.tls)?;
         match Session::open(cx, http, &self.config).await {
             Ok(session) => {
                 let session = Arc::new(session);
-                *login = Login::In(Arc::clone(&session));
+                desk.login = Login::In(Arc::clone(&session));
                 Ok(session)
             }
             Err(error) => {
                 if matches!(error.kind(), ErrorKind::Unauthenticated | ErrorKind::Denied) {
-                    *login = Login::Refused(error.clone());
+                    desk.login = Login::Refused(error.clone());
                 }
                 Err(error)
             }
@@ -158,19 +183,15 @@ impl VSphere {
     }
 
     /// Forgets a login that the server ended, unless another fetch has replaced it already.
-    async fn lost(&self, session: &Arc<Session>) {
-        let mut login = self.login.lock().await;
-        if matches!(&*login, Login::In(current) if Arc::ptr_eq(current, session)) {
-            *login = Login::Out;
+    async fn lost(&self, cx: &Context, session: &Arc<Session>) {
+        let mut desk = self.desk.lock().await;
+        if matches!(&desk.login, Login::In(current) if Arc::ptr_eq(current, session)) {
+            desk.login = Login::Out;
+            desk.losses.push(cx.now());
         }
     }
 
-    async fn health(
-        &self,
-        cx: &Context,
-        session: &Arc<Session>,
-        server_time: Option<fedaudit_core::Time>,
-    ) -> Result<SourceHealth> {
+    async fn health(&self, cx: &Context, session: &Arc<Session>, server_time: Option<Time>) -> Result<SourceHealth> {
         let mut denied = Vec::new();
         let mut deny = |stream: &str, failure: Failure| {
             let error = failure.into_error(stream);
@@ -183,13 +204,9 @@ impl VSphere {
                 _ => Err(error),
             }
         };
-        let probe = Filter { page_size: 1, end: Some(fedaudit_core::Time::from_micros(1)), ..Filter::default() };
-        match events::create(cx, session, &probe).await {
-            Ok(lease) => {
-                if let Some(collector) = lease.finish() {
-                    session.destroy(cx, &collector).await;
-                }
-            }
+        let probe = Filter { end: Some(Time::from_micros(1)), ..Filter::default() };
+        match scroll::create(cx, session, &probe, scroll::LATEST).await {
+            Ok(lease) => session.destroy(cx, &lease.finish()).await,
             Err(failure) => deny(EVENTS, failure)?,
         }
         if let Err(failure) = session.session_list(cx).await {
@@ -220,10 +237,13 @@ impl VSphere {
             // vSphere counts nothing.
             return Ok(Page::last(empty()?, EndReason::EnoughRows));
         }
-        match Filter::new(request, &self.config.user_forms) {
-            Some(filter) => events::read_page(cx, session, request, &filter).await,
-            None => Ok(Page::last(empty()?, EndReason::NothingAsked)),
+        let Some(mut filter) = Filter::new(request, &self.config.user_forms) else {
+            return Ok(Page::last(empty()?, EndReason::NothingAsked));
+        };
+        if filter.users.is_some() && !names::ignores_case(cx, session).await? {
+            filter.users = None;
         }
+        events::read_page(cx, session, request, &filter).await
     }
 
     async fn fetch_sessions(
@@ -236,11 +256,21 @@ impl VSphere {
         if request.count_only {
             return Ok(Page::last(rows.finish()?, EndReason::EnoughRows));
         }
-        let (records, server_time) = session.session_list(cx).await.map_err(name_privilege)?;
+        let answer = session.session_list(cx).await.map_err(name_privilege)?;
+        let (records, server_time) = (answer.values(Declared::Other)?, answer.server_time());
         let normalizer = normalizer(cx, session);
         let seen_at = server_time.unwrap_or_else(|| cx.now());
-        let rejected = records.iter().filter_map(|raw| normalizer.session(raw, seen_at, &mut rows).err()).collect();
+        let row = |record: &Result<String, Rejected>| match record {
+            Ok(raw) => normalizer.session(raw, seen_at, &mut rows).err(),
+            Err(bad) => Some(bad.clone()),
+        };
+        let rejected = records.iter().filter_map(row).collect();
         let mut page = Page::last(rows.finish()?, EndReason::SinglePage);
+        if records.is_empty() {
+            page.observed
+                .notes
+                .push("the list of live sessions is empty, although this program's own should be in it".into());
+        }
         page.rejected = rejected;
         page.observed.records = records.len() as u64;
         page.observed.server_time = server_time;

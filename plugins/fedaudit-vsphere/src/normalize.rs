@@ -2,17 +2,16 @@
 
 use std::borrow::Cow;
 
+use crate::catalogue::meaning;
+use crate::record::Members;
+use crate::redact::{redact, secret_of};
+use crate::transcode::quote;
 use fedaudit_core::address::Address;
 use fedaudit_core::principal::{BareNames, Principal};
 use fedaudit_core::{
     Action, AddressKind, Confidence, EventBuilder, EventRow, Outcome, Rejected, SessionBuilder, SessionRow,
     SessionState, Time, TimeQuality, UserType,
 };
-use serde_json::value::RawValue;
-
-use crate::catalogue::meaning;
-use crate::record::Members;
-use crate::transcode::quote;
 
 /// What all rows of one login have in common.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ pub(crate) struct Normalizer<'n> {
 }
 
 /// What places an event in the order of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Position {
     pub(crate) created: Time,
     pub(crate) key: i64,
@@ -163,7 +162,7 @@ impl Normalizer<'_> {
         let target = target(members, entities);
         let is_access = matches!(meaning.action, Action::Login | Action::Logout | Action::SessionTerminate);
 
-        let redacted = secret_of(&class, members).map(|secret| redact(raw, secret));
+        let redacted = secret_of(members).map(|secret| redact(raw, secret));
         if redacted.is_some() {
             flags.push("redacted");
         }
@@ -408,17 +407,6 @@ fn user_type(original: Option<&str>, by_form: UserType) -> UserType {
     } else {
         by_form
     }
-}
-
-/// The password inside an account event.
-fn secret_of<'a>(class: &str, members: &Members<'a>) -> Option<&'a RawValue> {
-    matches!(class, "AccountCreatedEvent" | "AccountUpdatedEvent").then(|| members.object("spec")?.get("password"))?
-}
-
-/// The record with one of its values replaced.
-fn redact(raw: &str, secret: &RawValue) -> String {
-    let at = secret.get().as_ptr() as usize - raw.as_ptr() as usize;
-    format!("{}\"***\"{}", &raw[..at], &raw[at + secret.get().len()..])
 }
 
 /// Every member without a column, as one object; empty if there is none.

@@ -6,11 +6,12 @@ use fedaudit_core::{Context, Error, ErrorKind, Meter, Result, Secret, Time};
 use fedaudit_transport::{HttpClient, HttpRequest, error_for};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::sync::OnceCell;
 
 use crate::collectors::Collectors;
 use crate::config::{Config, Protocol};
-use crate::fault::Failure;
-use crate::transcode::{elements, readable};
+use crate::fault::{Failure, Fault};
+use crate::transcode::{Declared, elements, readable, to_json};
 use crate::wire::{Answer, Call, Dialect, Ref, Wire};
 
 /// Versions this plugin was written for, newest first: the server shapes its answers by the one that is asked for.
@@ -37,7 +38,6 @@ pub(crate) struct Content {
 pub(crate) struct About {
     pub(crate) full_name: Option<String>,
     pub(crate) version: Option<String>,
-    pub(crate) build: Option<String>,
     pub(crate) api_type: Option<String>,
     pub(crate) instance_uuid: Option<String>,
 }
@@ -69,6 +69,8 @@ pub(crate) struct Session {
     /// Age at which the server deletes events, where it says so.
     pub(crate) max_age: Option<Duration>,
     pub(crate) collectors: Collectors,
+    /// Whether the server's filter ignores the case of accounts, once somebody had to know.
+    pub(crate) ignores_case: OnceCell<bool>,
 }
 
 impl Session {
@@ -95,6 +97,7 @@ impl Session {
             user_name: user.user_name.unwrap_or_else(|| config.username.clone()),
             max_age: None,
             collectors: Collectors::default(),
+            ignores_case: OnceCell::new(),
             wire,
             content,
         };
@@ -121,29 +124,38 @@ impl Session {
     }
 
     /// The live sessions, each in VI JSON form.
-    pub(crate) async fn session_list(&self, cx: &Context) -> Result<(Vec<String>, Option<Time>), Failure> {
+    pub(crate) async fn session_list(&self, cx: &Context) -> Result<Answer, Failure> {
         let manager = self.content.session_manager.as_ref().ok_or_else(|| missing("session manager"))?;
+        self.array(cx, manager, "sessionList", "UserSession").await
+    }
+
+    /// A property that is an array of elements named like this.
+    pub(crate) async fn array(
+        &self,
+        cx: &Context,
+        of: &Ref,
+        name: &str,
+        element: &'static str,
+    ) -> Result<Answer, Failure> {
         if matches!(self.wire.dialect, Dialect::Json { .. }) {
-            let answer = self.wire.get(cx, Some(&self.token), manager, "sessionList").await?;
-            let values = answer.values(crate::transcode::Declared::Other)?;
-            return Ok((
-                values.into_iter().flatten().map(std::borrow::Cow::into_owned).collect(),
-                answer.server_time(),
-            ));
+            return self.wire.get(cx, Some(&self.token), of, name).await;
         }
         let spec = format!(
-            "<propSet><type>SessionManager</type><all>false</all><pathSet>sessionList</pathSet></propSet><objectSet><obj type=\"{}\">{}</obj></objectSet>",
-            quick_xml::escape::escape(&*manager.kind),
-            quick_xml::escape::escape(&*manager.value)
+            "<propSet><type>{kind}</type><all>false</all><pathSet>{name}</pathSet></propSet><objectSet><obj type=\"{kind}\">{}</obj></objectSet>",
+            quick_xml::escape::escape(&*of.value),
+            kind = quick_xml::escape::escape(&*of.kind),
         );
-        let call = Call::new(&self.content.property_collector, "RetrievePropertiesEx")
-            .object("specSet", &spec, "null")
-            .object("options", "", "null");
-        let answer = self.call(cx, call).await?;
-        let time = answer.server_time();
-        match answer.value()? {
-            Some(json) => Ok((property_of(&json)?, time)),
-            None => Ok((Vec::new(), time)),
+        let collector = &self.content.property_collector;
+        let call = Call::new(collector, "RetrievePropertiesEx").object("specSet", &spec, "null");
+        let mut answer = self.call(cx, call.object("options", "", "null")).await?;
+        loop {
+            match property_in(answer.document())? {
+                Part::Here => return Ok(answer.of_elements(element)),
+                Part::Later(token) => {
+                    let call = Call::new(collector, "ContinueRetrievePropertiesEx").text("token", &token);
+                    answer = self.call(cx, call).await?;
+                }
+            }
         }
     }
 
@@ -157,7 +169,7 @@ impl Session {
         let setting = self.content.setting.as_ref()?;
         let answer = self.call(cx, Call::new(setting, "QueryOptions").text("name", "event.")).await.ok()?;
         let options: Vec<OptionValue> = answer
-            .values(crate::transcode::Declared::Other)
+            .values(Declared::Other)
             .ok()?
             .into_iter()
             .filter_map(|value| serde_json::from_str(&value.ok()?).ok())
@@ -207,31 +219,16 @@ fn unboxed(json: &str) -> String {
     serde_json::from_str::<String>(inner).unwrap_or_else(|_| inner.to_owned())
 }
 
-/// The one property of a `RetrievePropertiesEx` answer; a refusal comes inside a successful one.
-fn property_of(json: &str) -> Result<Vec<String>, Failure> {
-    #[derive(Deserialize)]
-    struct Retrieved<'a> {
-        #[serde(borrow, default)]
-        objects: Vec<Object<'a>>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Object<'a> {
-        #[serde(borrow, default)]
-        prop_set: Vec<Property<'a>>,
-        #[serde(borrow, default)]
-        missing_set: Vec<Missing<'a>>,
-    }
-    #[derive(Deserialize)]
-    struct Property<'a> {
-        #[serde(borrow)]
-        val: Array<'a>,
-    }
-    #[derive(Deserialize)]
-    struct Array<'a> {
-        #[serde(borrow, rename = "_value", default)]
-        values: Vec<&'a RawValue>,
-    }
+/// Where the one property of a `RetrievePropertiesEx` answer is.
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    Here,
+    /// In a later answer, which this token asks for.
+    Later(String),
+}
+
+/// Looks for the property: a refusal comes inside a successful answer, and silence is no empty list.
+fn property_in(document: &str) -> Result<Part, Failure> {
     #[derive(Deserialize)]
     struct Missing<'a> {
         #[serde(borrow)]
@@ -244,22 +241,24 @@ fn property_of(json: &str) -> Result<Vec<String>, Failure> {
         fault: &'a RawValue,
         localized_message: Option<String>,
     }
-    let retrieved: Retrieved<'_> = serde_json::from_str(json)
-        .map_err(|error| Error::new(ErrorKind::Malformed, format!("the answer is no list of properties: {error}")))?;
-    let mut values = Vec::new();
-    for object in retrieved.objects {
-        if let Some(missing) = object.missing_set.into_iter().next() {
-            let mut fault = crate::fault::Fault::from_json(missing.fault.fault.get()).unwrap_or_default();
-            if fault.text.is_empty() {
-                fault.text = missing.fault.localized_message.unwrap_or_default();
-            }
-            return Err(Failure::Fault(fault));
-        }
-        values.extend(
-            object.prop_set.into_iter().flat_map(|property| property.val.values).map(|raw| raw.get().to_owned()),
-        );
+    if elements(document, "propSet").next().is_some() {
+        return Ok(Part::Here);
     }
-    Ok(values)
+    let json = |name| elements(document, name).next().and_then(|xml| to_json(xml, Declared::Other).ok());
+    if let Some(json) = json("missingSet") {
+        let mut fault = Fault { class: "NoPermission".into(), ..Fault::default() };
+        if let Ok(Missing { fault: told }) = serde_json::from_str::<Missing<'_>>(&json) {
+            fault = Fault::from_json(told.fault.get()).unwrap_or(fault);
+            if fault.text.is_empty() {
+                fault.text = told.localized_message.unwrap_or_default();
+            }
+        }
+        return Err(Failure::Fault(fault));
+    }
+    if let Some(token) = json("token").and_then(|json| serde_json::from_str(&json).ok()) {
+        return Ok(Part::Later(token));
+    }
+    Err(Error::new(ErrorKind::Malformed, "the answer has neither the property nor a reason why not").into())
 }
 
 async fn content(cx: &Context, wire: &Wire) -> Result<Content> {
@@ -268,7 +267,17 @@ async fn content(cx: &Context, wire: &Wire) -> Result<Content> {
         Dialect::Soap { .. } => wire.call(cx, None, Call::new(&instance, "RetrieveServiceContent")).await,
         Dialect::Json { .. } => wire.get(cx, None, &instance, "content").await,
     };
-    let answer = answer.map_err(|failure| failure.into_error("RetrieveServiceContent"))?;
+    let answer = answer.map_err(|failure| {
+        let error = failure.into_error("RetrieveServiceContent");
+        match (&wire.dialect, error.kind()) {
+            (Dialect::Json { .. }, ErrorKind::NotFound) => Error::new(
+                ErrorKind::Unsupported,
+                "this server has no VI JSON (vCenter has it from 8.0 U1 on, ESXi never)",
+            )
+            .hint("protocol = \"auto\" or \"soap\" reads it over SOAP"),
+            _ => error,
+        }
+    })?;
     let json = answer.value()?.unwrap_or_default();
     serde_json::from_str(&json).map_err(|error| {
         Error::new(ErrorKind::Malformed, format!("the answer is no ServiceContent: {error}"))
@@ -279,18 +288,21 @@ async fn content(cx: &Context, wire: &Wire) -> Result<Content> {
 /// Which interface to use, and the newest version both sides know.
 async fn negotiate(cx: &Context, http: &HttpClient, protocol: Protocol) -> Result<Dialect> {
     if protocol != Protocol::Soap {
-        if let Some(release) = hello(cx, http).await? {
-            return Ok(Dialect::Json { release });
-        }
-        if protocol == Protocol::Json {
+        match (hello(cx, http).await?, protocol) {
+            (Some(release), _) if !release.is_empty() => return Ok(Dialect::Json { release }),
+            (Some(_), Protocol::Json) => {
+                return Err(Error::new(ErrorKind::Unsupported, "no release of VI JSON in common with this server")
+                    .hint("protocol = \"auto\" or \"soap\" reads it over SOAP"));
+            }
             // 8.0 U1 has VI JSON and no way to ask for its releases.
-            return Ok(Dialect::Json { release: "8.0.1.0".into() });
+            (None, Protocol::Json) => return Ok(Dialect::Json { release: "8.0.1.0".into() }),
+            _ => {}
         }
     }
     Ok(Dialect::Soap { version: soap_version(cx, http).await? })
 }
 
-/// Asks which VI JSON release to use; none where nobody answers to this.
+/// Asks which VI JSON release to use; an empty text where there is none in common, nothing where nobody answers to this.
 async fn hello(cx: &Context, http: &HttpClient) -> Result<Option<String>> {
     #[derive(Deserialize)]
     struct Hello {
@@ -304,10 +316,7 @@ async fn hello(cx: &Context, http: &HttpClient) -> Result<Option<String>> {
     );
     let response = http.send(cx, request).await?;
     match response.status {
-        200 => Ok(serde_json::from_slice::<Hello>(&response.body)
-            .ok()
-            .map(|hello| hello.api_release)
-            .filter(|release| !release.is_empty())),
+        200 => Ok(serde_json::from_slice::<Hello>(&response.body).ok().map(|hello| hello.api_release)),
         429 | 502..=504 => Err(error_for(&response)),
         _ => Ok(None),
     }
@@ -319,9 +328,8 @@ async fn soap_version(cx: &Context, http: &HttpClient) -> Result<String> {
     if matches!(response.status, 429 | 502..=504) {
         return Err(error_for(&response));
     }
-    let document = readable(&response.body);
+    let document = readable(response.body.into());
     let offered: Vec<&str> = elements(&document, "namespace")
-        .into_iter()
         .filter(|namespace| namespace.contains("<name>urn:vim25</name>"))
         .flat_map(|namespace| elements(namespace, "version"))
         .filter_map(|version| version.strip_prefix("<version>")?.strip_suffix("</version>"))
@@ -333,9 +341,10 @@ async fn soap_version(cx: &Context, http: &HttpClient) -> Result<String> {
 
 /// What proves the login in later requests: a cookie, quotes included, or a header.
 fn token(answer: &Answer, dialect: &Dialect) -> Option<Secret> {
-    let headers = &answer.response.headers;
+    let headers = answer.headers();
     if matches!(dialect, Dialect::Json { .. }) {
-        return answer.response.header("vmware-api-session-id").map(Secret::new);
+        let header = headers.get("vmware-api-session-id")?;
+        return header.to_str().ok().map(Secret::new);
     }
     headers
         .get_all("set-cookie")
@@ -343,4 +352,31 @@ fn token(answer: &Answer, dialect: &Dialect) -> Option<Secret> {
         .filter_map(|cookie| cookie.to_str().ok()?.split(';').next())
         .find(|cookie| cookie.starts_with("vmware_soap_session="))
         .map(Secret::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_property_is_there_or_refused() {
+        let kind = |document: &str| property_in(document).map_err(|failure| failure.into_error("x").kind());
+        let refused = "<returnval><objects><missingSet><path>p</path><fault><fault xsi:type=\"NotAuthenticated\"/></fault></missingSet></objects></returnval>";
+        assert_eq!(kind(refused), Err(ErrorKind::Unauthenticated));
+        let unclear = "<returnval><objects><missingSet><path>p</path></missingSet></objects></returnval>";
+        assert_eq!(kind(unclear), Err(ErrorKind::Denied));
+        let empty = "<propSet><name>p</name><val xsi:type=\"ArrayOfUserSession\"/></propSet>";
+        assert_eq!(kind(empty), Ok(Part::Here));
+        assert_eq!(kind("<returnval><token>a&amp;b</token></returnval>"), Ok(Part::Later("a&b".into())));
+        for silence in ["<RetrievePropertiesExResponse/>", "<returnval><objects><obj>s</obj></objects></returnval>"] {
+            assert_eq!(kind(silence), Err(ErrorKind::Malformed));
+        }
+    }
+
+    #[test]
+    fn values_of_options_may_be_boxed() {
+        assert_eq!(unboxed(r#"{"_typeName":"int","_value":30}"#), "30");
+        assert_eq!(unboxed("\"30\""), "30");
+        assert_eq!(unboxed("true"), "true");
+    }
 }

@@ -3,8 +3,8 @@
 //! A record keeps every element, in order. Numbers and truths become JSON's, repeated elements and known arrays become
 //! arrays, a reference becomes `{_typeName, type, value}`, and a value in an `any` slot is boxed with its type.
 
-use std::borrow::Cow;
-
+use memchr::memchr;
+use memchr::memmem::Finder;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
@@ -26,35 +26,51 @@ pub(crate) enum Declared {
 /// The complete elements of that name, found as text: an ill-formed one cannot hide those behind it.
 ///
 /// A `<` cannot stand for itself in XML text, so that an end tag found this way is an end tag.
-pub(crate) fn elements<'x>(document: &'x str, name: &str) -> Vec<&'x str> {
-    let (open, close) = (format!("<{name}"), format!("</{name}>"));
-    let mut found = Vec::new();
-    let mut rest = document;
-    while let Some(at) = rest.find(&open) {
-        let element = &rest[at..];
-        let Some(tag_end) = element.find('>') else { break };
-        let boundary = element.as_bytes()[open.len()];
-        let length = if !matches!(boundary, b'>' | b'/' | b' ' | b'\t' | b'\r' | b'\n') {
-            rest = &element[open.len()..];
-            continue;
-        } else if element[..tag_end].ends_with('/') {
-            tag_end + 1
-        } else {
-            // Without an end tag the rest is one broken element.
-            element.find(&close).map_or(element.len(), |end| end + close.len())
-        };
-        found.push(&element[..length]);
-        rest = &element[length..];
-    }
-    found
+pub(crate) fn elements<'x>(document: &'x str, name: &str) -> Elements<'x> {
+    let open = Finder::new(&format!("<{name}")).into_owned();
+    Elements { rest: document, open, close: Finder::new(&format!("</{name}>")).into_owned() }
 }
 
-/// The text of the document with what XML forbids replaced, which products send in names all the same.
-pub(crate) fn readable(body: &[u8]) -> Cow<'_, str> {
-    let text = String::from_utf8_lossy(body);
+/// See [`elements`].
+pub(crate) struct Elements<'x> {
+    rest: &'x str,
+    open: Finder<'static>,
+    close: Finder<'static>,
+}
+
+impl<'x> Iterator for Elements<'x> {
+    type Item = &'x str;
+
+    fn next(&mut self) -> Option<&'x str> {
+        loop {
+            let element = &self.rest[self.open.find(self.rest.as_bytes())?..];
+            let name_end = self.open.needle().len();
+            let tag_end = memchr(b'>', element.as_bytes())?;
+            if !matches!(element.as_bytes()[name_end], b'>' | b'/' | b' ' | b'\t' | b'\r' | b'\n') {
+                self.rest = &element[name_end..];
+                continue;
+            }
+            let length = if element[..tag_end].ends_with('/') {
+                tag_end + 1
+            } else {
+                // Without an end tag the rest is one broken element.
+                let close = self.close.find(element.as_bytes());
+                close.map_or(element.len(), |end| end + self.close.needle().len())
+            };
+            let (found, rest) = element.split_at(length);
+            self.rest = rest;
+            return Some(found);
+        }
+    }
+}
+
+/// The text of a document with what its grammar forbids replaced, which products send in names all the same.
+pub(crate) fn readable(body: Vec<u8>) -> String {
+    let text = String::from_utf8(body).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned());
     let illegal = |byte: u8| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r');
-    if text.bytes().any(illegal) {
-        return text.replace(|c: char| c.is_ascii() && illegal(c as u8), "\u{fffd}").into();
+    // Looked for in blocks, so that the usual document costs next to nothing.
+    if text.as_bytes().chunks(64).any(|block| block.iter().fold(false, |found, byte| found | illegal(*byte))) {
+        return text.replace(|c: char| c.is_ascii() && illegal(c as u8), "\u{fffd}");
     }
     text
 }
@@ -386,13 +402,13 @@ mod tests {
     #[test]
     fn a_broken_record_does_not_hide_the_next() {
         let document = "<a><returnval xsi:type=\"X\"><key>1</bad></returnval><returnvals/><returnval xsi:type=\"X\"/><returnval xsi:type=\"X\"><key>2</key></returnval></a>";
-        let found = elements(document, "returnval");
+        let found: Vec<&str> = elements(document, "returnval").collect();
         assert_eq!(found.len(), 3);
         assert!(to_json(found[0], Declared::Event).is_err());
         assert_eq!(event(found[1]), r#"{"_typeName":"X"}"#);
         assert_eq!(event(found[2]), r#"{"_typeName":"X","key":2}"#);
         let deep = "<a>".repeat(60) + &"</a>".repeat(60);
         assert!(to_json(&deep, Declared::Other).is_err());
-        assert_eq!(readable(b"a\x01b\xffc"), "a\u{fffd}b\u{fffd}c");
+        assert_eq!(readable(b"a\x01b\xffc".to_vec()), "a\u{fffd}b\u{fffd}c");
     }
 }

@@ -1,6 +1,5 @@
 //! One call to the server, over SOAP or VI JSON, with the same answer from both: values in VI JSON form, or a fault.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use fedaudit_core::{Context, Error, ErrorKind, Rejected, Result, Secret, Time};
@@ -10,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::fault::{Failure, Fault};
 use crate::filter::element;
+use crate::redact::without_password;
 use crate::transcode::{Declared, elements, quote, readable, to_json};
 
 /// A managed object on the server.
@@ -80,53 +80,80 @@ impl<'c> Call<'c> {
     }
 }
 
-/// A successful answer.
+/// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) response: HttpResponse,
-    soap: bool,
+    status: u16,
+    headers: http::HeaderMap,
+    server_time: Option<Time>,
+    /// The body, with what its grammar forbids replaced.
+    document: String,
+    /// The elements that hold the values; none over VI JSON.
+    element: Option<&'static str>,
 }
 
 impl Answer {
-    /// Every value of the answer, each on its own: a bad one is rejected, not the answer.
-    pub(crate) fn values(&self, declared: Declared) -> Result<Vec<Result<Cow<'_, str>, Rejected>>> {
-        if !self.soap {
-            return Ok(json_values(&self.response.body)?.into_iter().map(|raw| Ok(raw.get().into())).collect());
+    fn new(response: HttpResponse, soap: bool) -> Self {
+        let server_time = response.server_time();
+        let HttpResponse { status, headers, body } = response;
+        Self { status, headers, server_time, document: readable(body.into()), element: soap.then_some("returnval") }
+    }
+
+    /// An answer whose values are these elements, over SOAP.
+    pub(crate) fn of_elements(self, element: &'static str) -> Self {
+        Self { element: self.element.map(|_| element), ..self }
+    }
+
+    /// The text of the answer.
+    pub(crate) fn document(&self) -> &str {
+        &self.document
+    }
+
+    /// Its headers.
+    pub(crate) fn headers(&self) -> &http::HeaderMap {
+        &self.headers
+    }
+
+    /// The server's clock.
+    pub(crate) fn server_time(&self) -> Option<Time> {
+        self.server_time
+    }
+
+    /// Whether there is no value at all. Far cheaper than to look at the values.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self.element {
+            Some(element) => elements(&self.document, element).next().is_none(),
+            None => matches!(self.document.trim(), "" | "null" | "[]"),
         }
-        let document = readable(&self.response.body);
-        Ok(elements(&document, "returnval")
-            .into_iter()
-            .map(|xml| match to_json(xml, declared) {
-                Ok(json) => Ok(json.into()),
-                Err(reason) => Err(Rejected { raw: xml.to_owned(), reason }),
-            })
-            .collect())
+    }
+
+    /// Every value of the answer, each on its own: a bad one is rejected, not the answer.
+    pub(crate) fn values(&self, declared: Declared) -> Result<Vec<Result<String, Rejected>>> {
+        let Some(element) = self.element else {
+            return Ok(json_values(&self.document)?.into_iter().map(|raw| Ok(raw.get().to_owned())).collect());
+        };
+        let mut records = Vec::with_capacity(1000);
+        for xml in elements(&self.document, element) {
+            records.push(to_json(xml, declared).map_err(|reason| Rejected { raw: without_password(xml), reason }));
+        }
+        Ok(records)
     }
 
     /// The one value of the answer.
     pub(crate) fn value(&self) -> Result<Option<String>> {
         let first = self.values(Declared::Other)?.into_iter().next();
-        first
-            .map(|value| {
-                value.map(Cow::into_owned).map_err(|rejected| Error::new(ErrorKind::Malformed, rejected.reason))
-            })
-            .transpose()
-    }
-
-    /// The server's clock.
-    pub(crate) fn server_time(&self) -> Option<Time> {
-        self.response.server_time()
+        first.map(|value| value.map_err(|bad| Error::new(ErrorKind::Malformed, bad.reason))).transpose()
     }
 }
 
 /// An array's elements, one value, or nothing: `null`, `[]`, and an empty body are the same.
-fn json_values(body: &[u8]) -> Result<Vec<&RawValue>> {
+fn json_values(body: &str) -> Result<Vec<&RawValue>> {
     let malformed =
         |error: serde_json::Error| Error::new(ErrorKind::Malformed, format!("the answer is not VI JSON: {error}"));
-    if body.iter().all(u8::is_ascii_whitespace) {
+    if body.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let whole: &RawValue = serde_json::from_slice(body).map_err(malformed)?;
+    let whole: &RawValue = serde_json::from_str(body).map_err(malformed)?;
     match whole.get().as_bytes().first() {
         Some(b'[') => serde_json::from_str(whole.get()).map_err(malformed),
         Some(b'n') => Ok(Vec::new()),
@@ -158,7 +185,7 @@ impl Wire {
                 with_token(HttpRequest::post(self.path(call.target, call.method), "application/json", body), token)
             }
         };
-        self.send(cx, request).await
+        self.send(cx, request, &format!("{}Response", call.method)).await
     }
 
     /// Reads a property over VI JSON. Not retried by the transport, because faults are 500 there.
@@ -170,7 +197,7 @@ impl Wire {
         property: &str,
     ) -> Result<Answer, Failure> {
         let request = HttpRequest::get(self.path(of, property)).attempts(1);
-        self.send(cx, with_token(request, token)).await
+        self.send(cx, with_token(request, token), "").await
     }
 
     fn path(&self, target: &Ref, last: &str) -> String {
@@ -181,19 +208,52 @@ impl Wire {
         format!("/sdk/vim25/{release}/{}/{}/{last}", percent(&target.kind), percent(&target.value))
     }
 
-    async fn send(&self, cx: &Context, request: HttpRequest) -> Result<Answer, Failure> {
+    async fn send(&self, cx: &Context, request: HttpRequest, response_element: &str) -> Result<Answer, Failure> {
         let response = self.http.send(cx, request).await?;
         let soap = matches!(self.dialect, Dialect::Soap { .. });
         match response.status {
-            200 | 204 if is_data(&response, soap) => Ok(Answer { response, soap }),
-            500 => Err(match if soap { soap_fault(&response) } else { json_fault(&response) } {
-                Some(fault) => Failure::Fault(fault),
-                None => Failure::Error(error_for(&response)),
-            }),
+            200 | 204 if is_data(&response, soap) => understood(Answer::new(response, soap), response_element),
             200 | 204 => Err(Failure::Error(not_vsphere(&response))),
+            500 => {
+                let otherwise = error_for(&response);
+                Err(fault_of(&Answer::new(response, soap)).map_or(Failure::Error(otherwise), Failure::Fault))
+            }
             _ => Err(Failure::Error(error_for(&response))),
         }
     }
+}
+
+/// An answer with a status of success holds the method's own element, whole; or a fault all the same.
+fn understood(answer: Answer, response_element: &str) -> Result<Answer, Failure> {
+    if let Some(fault) = fault_of(&answer) {
+        return Err(Failure::Fault(fault));
+    }
+    let own = || elements(&answer.document, response_element).next().is_some();
+    if answer.element.is_some() && !(own() && answer.document.trim_end().ends_with("Envelope>")) {
+        return Err(Failure::Error(cut_off(&answer.document)));
+    }
+    Ok(answer)
+}
+
+/// The fault in an answer, if it is one.
+fn fault_of(answer: &Answer) -> Option<Fault> {
+    let document = answer.document.as_str();
+    if answer.element.is_some() {
+        // A fault is all there is, at the beginning: a page of events need not be looked through.
+        let head = &document[..document.floor_char_boundary(2000)];
+        return head.contains("<faultcode>").then(|| soap_fault(document)).flatten();
+    }
+    let object = document.trim_start().starts_with('{');
+    (object && (answer.status == 500 || document.contains("\"faultstring\"")))
+        .then(|| Fault::from_json(document))
+        .flatten()
+}
+
+/// Reading it as far as it goes would turn missing rows into a short page.
+fn cut_off(document: &str) -> Error {
+    let line = document.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line: String = line.chars().take(200).collect();
+    Error::new(ErrorKind::Unavailable, format!("the answer is cut off, or not the method's own: {line}"))
 }
 
 fn with_token(request: HttpRequest, token: Option<&Secret>) -> HttpRequest {
@@ -216,16 +276,11 @@ fn not_vsphere(response: &HttpResponse) -> Error {
         .hint("is this the address of vCenter or of an ESXi host itself? A login page or a proxy may have answered")
 }
 
-fn json_fault(response: &HttpResponse) -> Option<Fault> {
-    Fault::from_json(std::str::from_utf8(&response.body).ok()?)
-}
-
 /// Class from the type of the detail, else from its element's name; text from `faultstring`.
-fn soap_fault(response: &HttpResponse) -> Option<Fault> {
-    let document = readable(&response.body);
-    let text = elements(&document, "faultstring").first().and_then(|xml| to_json(xml, Declared::Other).ok());
+fn soap_fault(document: &str) -> Option<Fault> {
+    let text = elements(document, "faultstring").next().and_then(|xml| to_json(xml, Declared::Other).ok());
     let text = text.and_then(|json| serde_json::from_str::<String>(&json).ok());
-    let detail = elements(&document, "detail").first().and_then(|xml| to_json(xml, Declared::Other).ok());
+    let detail = elements(document, "detail").next().and_then(|xml| to_json(xml, Declared::Other).ok());
     let members: BTreeMap<String, Box<RawValue>> =
         detail.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
     let from_detail = members.into_iter().find(|(name, _)| name != "_typeName").map(|(name, value)| {
@@ -274,13 +329,15 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    fn answer(status: u16, body: &'static str) -> HttpResponse {
-        HttpResponse { status, headers: http::HeaderMap::new(), body: Bytes::from_static(body.as_bytes()) }
+    fn answer(status: u16, soap: bool, body: &'static str) -> Answer {
+        let response =
+            HttpResponse { status, headers: http::HeaderMap::new(), body: Bytes::from_static(body.as_bytes()) };
+        Answer::new(response, soap)
     }
 
     #[test]
     fn faults_of_three_shapes() {
-        let class = |body| soap_fault(&answer(500, body)).map(|fault| (fault.class, fault.text));
+        let class = |body| soap_fault(body).map(|fault| (fault.class, fault.text));
         assert_eq!(
             class(
                 r#"<soapenv:Fault><faultcode>ServerFaultCode</faultcode><faultstring>a &amp; b</faultstring><detail><InvalidLoginFault xmlns="urn:vim25" xsi:type="InvalidLogin"></InvalidLoginFault></detail></soapenv:Fault>"#
@@ -293,7 +350,42 @@ mod tests {
             ),
             Some(("NotAuthenticated".into(), String::new()))
         );
+        assert_eq!(
+            class("<Fault><faultcode>x</faultcode><faultstring>only words</faultstring></Fault>"),
+            Some(("RuntimeFault".into(), "only words".into()))
+        );
         assert_eq!(class("<html>busy</html>"), None);
+    }
+
+    #[test]
+    fn a_fault_is_a_fault_under_any_status() {
+        let soap = "<e:Envelope><e:Body><e:Fault><faultcode>c</faultcode><faultstring/><detail><NotAuthenticatedFault/></detail></e:Fault></e:Body></e:Envelope>";
+        let json = r#"{"privilegeId":"","_typeName":"NotAuthenticated","faultstring":""}"#;
+        for status in [200, 500] {
+            for answer in [answer(status, true, soap), answer(status, false, json)] {
+                let failure = understood(answer, "ReadNextEventsResponse").unwrap_err();
+                assert!(failure.is_session_lost());
+            }
+        }
+        // An event may speak of faults.
+        let event = r#"[{"_typeName":"EventEx","fault":{"faultstring":"x"}}]"#;
+        assert!(understood(answer(200, false, event), "").is_ok());
+    }
+
+    #[test]
+    fn an_answer_that_is_not_the_methods_own_is_an_error() {
+        let whole =
+            |body| understood(answer(200, true, body), "ReadNextEventsResponse").map(|answer| answer.is_empty());
+        assert!(whole("<e:Envelope><e:Body><ReadNextEventsResponse/></e:Body></e:Envelope>\n").unwrap());
+        assert!(!whole("<Envelope><ReadNextEventsResponse><returnval/></ReadNextEventsResponse></Envelope>").unwrap());
+        for not in [
+            "<Envelope><Body/></Envelope>",
+            "<Envelope><ReadNextEventsResponse><returnval><key>1</key></returnval><returnval><ke",
+            "<Envelope><LoginResponse/></Envelope>",
+        ] {
+            let Err(Failure::Error(error)) = whole(not) else { panic!("{not}") };
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+        }
     }
 
     #[test]
@@ -308,10 +400,11 @@ mod tests {
     #[test]
     fn nothing_comes_in_many_forms() {
         for body in ["", " ", "null", "[]"] {
-            assert_eq!(json_values(body.as_bytes()).unwrap().len(), 0);
+            assert_eq!(json_values(body).unwrap().len(), 0);
+            assert!(answer(200, false, body).is_empty());
         }
-        assert_eq!(json_values(b"[1,2]").unwrap().len(), 2);
-        assert_eq!(json_values(b"{\"a\":1}").unwrap().len(), 1);
-        assert!(json_values(b"[1,").is_err());
+        assert_eq!(json_values("[1,2]").unwrap().len(), 2);
+        assert_eq!(json_values("{\"a\":1}").unwrap().len(), 1);
+        assert!(json_values("[1,").is_err());
     }
 }

@@ -1,0 +1,232 @@
+//! The calls to an event collector: it is made, scrolled forward from the oldest event or backward from the latest page, and
+//! asked what its latest page is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fedaudit_core::{Context, Error, ErrorKind};
+
+use crate::collectors::Lease;
+use crate::cursor::Edge;
+use crate::fault::Failure;
+use crate::filter::Filter;
+use crate::normalize::{Position, position};
+use crate::record::Members;
+use crate::session::Session;
+use crate::transcode::Declared;
+use crate::wire::{Answer, Call, Ref};
+
+/// Events in the latest page that tells whether an empty page is the end.
+pub(crate) const LATEST: usize = 50;
+/// Empty pages in a row that are passed over when something says that more follows: the server takes out what the account
+/// may not see after it made a page.
+const EMPTY_PAGES: usize = 64;
+/// Empty pages in a row that are passed over when nothing says so.
+const EMPTY_PAGES_OF_NOTHING: usize = 2;
+
+/// What came of reading on.
+pub(crate) enum Read {
+    /// A page with events.
+    Page(Answer),
+    /// The end; the last, empty answer, and what the receipt should tell.
+    End(Answer, Option<&'static str>),
+}
+
+/// What a latest page says about an empty one.
+#[derive(Debug, PartialEq, Eq)]
+enum Latest {
+    /// Its events were all delivered.
+    Delivered,
+    /// There is one that was not.
+    Ahead,
+    /// It is empty.
+    Silent,
+}
+
+/// A collector with a latest page of this size, after a look at those that nobody needs any more.
+pub(crate) async fn create(
+    cx: &Context,
+    session: &Arc<Session>,
+    filter: &Filter,
+    latest: usize,
+) -> Result<Lease, Failure> {
+    for collector in session.collectors.drain_abandoned() {
+        session.destroy(cx, &collector).await;
+    }
+    let lease = match try_create(cx, session, filter).await {
+        // An older server may not know a class by name. It then sends more, which is allowed.
+        Err(failure) if filter.is_narrow() && (failure.is("InvalidArgument") || failure.is("InvalidType")) => {
+            tracing::debug!(source = %cx.source, ?failure, "the server refuses the filter; reading by time only");
+            try_create(cx, session, &filter.by_time_only()).await
+        }
+        // The server has a limit for all its clients: give back what we do not need at this moment.
+        Err(failure) if failure.is("InvalidState") => {
+            for collector in session.collectors.drain() {
+                session.destroy(cx, &collector).await;
+            }
+            try_create(cx, session, filter).await
+        }
+        other => other,
+    }?;
+    // What the size is otherwise depends on which page of the documentation one reads.
+    let call = Call::new(lease.collector(), "SetCollectorPageSize").number("maxCount", latest);
+    session.call(cx, call).await?;
+    Ok(lease)
+}
+
+/// A collector with exactly this filter.
+pub(crate) async fn try_create(cx: &Context, session: &Session, filter: &Filter) -> Result<Lease, Failure> {
+    let call =
+        Call::new(session.event_manager()?, "CreateCollectorForEvents").object("filter", &filter.xml(), &filter.json());
+    let answer = session.call(cx, call).await?;
+    let collector = answer.value()?.and_then(|json| serde_json::from_str::<Ref>(&json).ok());
+    let collector =
+        collector.ok_or_else(|| Error::new(ErrorKind::Malformed, "the server made a collector and did not name it"))?;
+    Ok(session.collectors.lease(collector))
+}
+
+/// The next page toward newer events.
+pub(crate) async fn read_next(cx: &Context, session: &Session, lease: &Lease, count: usize) -> Result<Answer, Failure> {
+    session.call(cx, Call::new(lease.collector(), "ReadNextEvents").number("maxCount", count)).await
+}
+
+/// The next page toward older events.
+pub(crate) async fn read_previous(
+    cx: &Context,
+    session: &Session,
+    lease: &Lease,
+    count: usize,
+) -> Result<Answer, Failure> {
+    session.call(cx, Call::new(lease.collector(), "ReadPreviousEvents").number("maxCount", count)).await
+}
+
+/// Stands just before the latest page, as it is now: what came since it was read is read again, and nothing is left out.
+pub(crate) async fn reset(cx: &Context, session: &Session, lease: &Lease) -> Result<(), Failure> {
+    session.call(cx, Call::new(lease.collector(), "ResetCollector")).await.map(drop)
+}
+
+/// The newest events that match, in no order.
+pub(crate) async fn latest_page(cx: &Context, session: &Session, lease: &Lease) -> Result<Answer, Failure> {
+    session.array(cx, lease.collector(), "latestPage", "Event").await
+}
+
+/// Reads forward until something comes that was not delivered, or nothing can come any more.
+///
+/// An empty page alone is no end: the server removes what the account may not see from a page that it has made. It is one
+/// where the newest matching events were delivered.
+pub(crate) async fn forward(
+    cx: &Context,
+    session: &Session,
+    lease: &Lease,
+    count: usize,
+    edge: &Edge,
+) -> Result<Read, Failure> {
+    let mut latest = None;
+    let mut empty = 0;
+    loop {
+        let answer = read_next(cx, session, lease, count).await?;
+        if !answer.is_empty() {
+            if brings_news(&answer, edge)? {
+                return Ok(Read::Page(answer));
+            }
+            continue;
+        }
+        empty += 1;
+        let seen = match &latest {
+            Some(seen) => seen,
+            None => latest.insert(compare(&latest_page(cx, session, lease).await?, edge)?),
+        };
+        match seen {
+            Latest::Delivered => return Ok(Read::End(answer, None)),
+            Latest::Silent if edge.created.is_none() && empty > EMPTY_PAGES_OF_NOTHING => {
+                return Ok(Read::End(answer, None));
+            }
+            Latest::Silent if empty > EMPTY_PAGES => {
+                return Ok(Read::End(
+                    answer,
+                    Some(
+                        "the newest events of this window are hidden from the account, which may not see every object",
+                    ),
+                ));
+            }
+            Latest::Ahead if empty > EMPTY_PAGES => {
+                let text = "the server sends only empty pages although it has newer events";
+                return Err(Error::new(ErrorKind::Unavailable, text)
+                    .hint("rows after the last one are missing; give the account the Read-only role at the root, with propagation to children")
+                    .into());
+            }
+            Latest::Silent | Latest::Ahead => {}
+        }
+    }
+}
+
+/// Reads backward in the same way; an empty page is an end here, for what is older still is then looked for forward.
+pub(crate) async fn backward(
+    cx: &Context,
+    session: &Session,
+    lease: &Lease,
+    count: usize,
+    edge: &Edge,
+) -> Result<Read, Failure> {
+    loop {
+        let answer = read_previous(cx, session, lease, count).await?;
+        if answer.is_empty() {
+            return Ok(Read::End(answer, None));
+        }
+        if brings_news(&answer, edge)? {
+            return Ok(Read::Page(answer));
+        }
+    }
+}
+
+/// Asks until there is an event or the patience is spent: after the last event, the same call returns what is added later.
+pub(crate) async fn wait(
+    cx: &Context,
+    session: &Session,
+    lease: &Lease,
+    count: usize,
+    edge: &Edge,
+    patience: Duration,
+) -> Result<Answer, Failure> {
+    let until = cx.now().plus(patience);
+    let mut pause = Duration::from_millis(500);
+    loop {
+        let answer = read_next(cx, session, lease, count).await?;
+        let empty = answer.is_empty();
+        let left = Duration::from_micros((until.micros() - cx.now().micros()).max(0) as u64);
+        if left.is_zero() || (!empty && brings_news(&answer, edge)?) {
+            return Ok(answer);
+        }
+        if empty {
+            tokio::time::sleep(pause.min(left)).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+}
+
+/// Whether a page has anything that was not delivered. What cannot be read counts as news.
+pub(crate) fn brings_news(answer: &Answer, edge: &Edge) -> Result<bool, Failure> {
+    if edge.is_fresh() {
+        return Ok(true);
+    }
+    let seen = edge.seen();
+    Ok(positions(answer)?.any(|at| at.is_none_or(|at| !seen.contains(&at))))
+}
+
+fn compare(latest: &Answer, edge: &Edge) -> Result<Latest, Failure> {
+    if latest.is_empty() {
+        return Ok(Latest::Silent);
+    }
+    let seen = edge.seen();
+    let ahead = positions(latest)?.flatten().any(|at| match edge.created {
+        Some(created) if at.created == created => !seen.contains(&at),
+        Some(created) => at.created > created,
+        None => true,
+    });
+    Ok(if ahead { Latest::Ahead } else { Latest::Delivered })
+}
+
+fn positions(answer: &Answer) -> Result<impl Iterator<Item = Option<Position>>, Failure> {
+    let values = answer.values(Declared::Event)?;
+    Ok(values.into_iter().map(|raw| position(&Members::parse(&raw.ok()?).ok()?).ok()))
+}
