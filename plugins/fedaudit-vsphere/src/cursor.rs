@@ -54,6 +54,30 @@ pub(crate) enum Toward {
     Older,
 }
 
+impl Way {
+    /// The edge that moves, and where to.
+    pub(crate) fn edge(&mut self) -> (&mut Edge, Toward) {
+        match self {
+            Self::Forward(edge) | Self::Rest { edge, .. } => (edge, Toward::Newer),
+            Self::Backward { edge, .. } => (edge, Toward::Older),
+        }
+    }
+
+    /// What was delivered and can come again.
+    pub(crate) fn seen(&self) -> HashSet<Position> {
+        match self {
+            Self::Forward(edge) | Self::Backward { edge, .. } => edge.seen(),
+            Self::Rest { below, edge } => edge.seen().into_iter().chain(below.seen()).collect(),
+        }
+    }
+
+    /// No row of a later page is later than this: an event of the same second may come yet.
+    pub(crate) fn frontier(&self) -> Option<Time> {
+        let (Self::Backward { edge, .. } | Self::Rest { below: edge, .. }) = self else { return None };
+        edge.created.map(|created| created.plus(OVERLAP))
+    }
+}
+
 impl Place {
     /// The place a cursor stands for, if it is one of this server.
     pub(crate) fn read(cursor: &Cursor, server: Option<&str>) -> Result<Self> {

@@ -8,7 +8,7 @@ use fedaudit_core::{
 
 use crate::catalogue::hole;
 use crate::collectors::Lease;
-use crate::cursor::{Edge, OVERLAP, Place, Toward, Way};
+use crate::cursor::{Edge, Place, Way};
 use crate::fault::Failure;
 use crate::filter::Filter;
 use crate::normalize::{Position, position};
@@ -107,12 +107,10 @@ impl PageReader<'_> {
         };
         if let Some(patience) = self.request.follow {
             let answer = scroll::wait(cx, session, &lease, self.count(), &edge, patience).await?;
-            return self.page_of(&answer, edge, Toward::Newer, lease, |edge| Way::Forward(edge.clone())).await;
+            return self.page_of(&answer, Way::Forward(edge), lease).await;
         }
         match scroll::forward(cx, session, &lease, self.count(), &edge).await? {
-            Read::Page(answer) => {
-                self.page_of(&answer, edge, Toward::Newer, lease, |edge| Way::Forward(edge.clone())).await
-            }
+            Read::Page(answer) => self.page_of(&answer, Way::Forward(edge), lease).await,
             Read::End(answer, note) => self.end(&answer, lease, note).await,
         }
     }
@@ -120,7 +118,6 @@ impl PageReader<'_> {
     /// The latest page first, then what is before it. A collector that was lost is made anew so that it ends at the edge.
     async fn backward(&self, edge: Edge, scrolling: bool) -> Result<Page, Failure> {
         let (cx, session) = (self.cx, self.session);
-        let onward = |scrolling| move |edge: &Edge| Way::Backward { edge: edge.clone(), scrolling };
         let (lease, scrolling) = if let Some(lease) = self.resting() {
             (lease, scrolling)
         } else {
@@ -128,7 +125,7 @@ impl PageReader<'_> {
             let lease = scroll::create(cx, session, &filter, self.count()).await?;
             let answer = scroll::latest_page(cx, session, &lease).await?;
             if !answer.is_empty() && scroll::brings_news(&answer, &edge)? {
-                return self.page_of(&answer, edge, Toward::Older, lease, onward(false)).await;
+                return self.page_of(&answer, Way::Backward { edge, scrolling: false }, lease).await;
             }
             (lease, false)
         };
@@ -136,7 +133,7 @@ impl PageReader<'_> {
             scroll::reset(cx, session, &lease).await?;
         }
         match scroll::backward(cx, session, &lease, self.count(), &edge).await? {
-            Read::Page(answer) => self.page_of(&answer, edge, Toward::Older, lease, onward(true)).await,
+            Read::Page(answer) => self.page_of(&answer, Way::Backward { edge, scrolling: true }, lease).await,
             Read::End(..) => {
                 self.destroy(lease).await;
                 self.rest(edge, Edge::default()).await
@@ -153,26 +150,14 @@ impl PageReader<'_> {
             Some(lease) => lease,
             None => scroll::create(cx, session, &filter, scroll::LATEST).await?,
         };
-        let mut page = match scroll::forward(cx, session, &lease, self.count(), &edge).await? {
-            Read::Page(answer) => {
-                let onward = |edge: &Edge| Way::Rest { below: below.clone(), edge: edge.clone() };
-                self.page_of(&answer, edge, Toward::Newer, lease, onward).await?
-            }
-            Read::End(answer, note) => self.end(&answer, lease, note).await?,
-        };
-        page.frontier = below.created.map(|created| created.plus(OVERLAP));
-        Ok(page)
+        match scroll::forward(cx, session, &lease, self.count(), &edge).await? {
+            Read::Page(answer) => self.page_of(&answer, Way::Rest { below, edge }, lease).await,
+            Read::End(answer, note) => self.end(&answer, lease, note).await,
+        }
     }
 
     /// The rows of an answer, and the cursor behind them.
-    async fn page_of(
-        &self,
-        answer: &Answer,
-        mut edge: Edge,
-        toward: Toward,
-        lease: Lease,
-        onward: impl Fn(&Edge) -> Way,
-    ) -> Result<Page, Failure> {
+    async fn page_of(&self, answer: &Answer, mut way: Way, lease: Lease) -> Result<Page, Failure> {
         let values = answer.values(Declared::Event)?;
         let Batch { records, mut rejected } = Batch::new(&values);
         let mut observed = self.observed(answer);
@@ -182,7 +167,7 @@ impl PageReader<'_> {
         }
         let normalizer = crate::normalizer(self.cx, self.session);
         let mut rows = EventBuilder::new(&self.cx.source_key);
-        let seen = edge.seen();
+        let seen = way.seen();
         for (at, raw, members) in &records {
             if !self.request.window.contains(at.created) || seen.contains(at) {
                 continue;
@@ -197,15 +182,12 @@ impl PageReader<'_> {
                 observed.notes.push(note.into());
             }
         }
-        edge.advance(toward, records.iter().map(|(at, ..)| *at).filter(|at| !seen.contains(at)));
-        let place = Place { server: self.server.map(str::to_owned), way: onward(&edge) };
-        let cursor = Cursor::new(&place)?;
+        let (edge, toward) = way.edge();
+        let remembered = edge.seen();
+        edge.advance(toward, records.iter().map(|(at, ..)| *at).filter(|at| !remembered.contains(at)));
+        let frontier = way.frontier();
+        let cursor = Cursor::new(&Place { server: self.server.map(str::to_owned), way })?;
         lease.rest(&self.address(&cursor));
-        // An event of the same second may come later yet.
-        let frontier = match toward {
-            Toward::Older => edge.created.map(|created| created.plus(OVERLAP)),
-            Toward::Newer => None,
-        };
         Ok(Page { rows: rows.finish()?, next: Next::More(cursor), frontier, observed, rejected })
     }
 

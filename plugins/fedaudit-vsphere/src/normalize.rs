@@ -138,7 +138,8 @@ impl Normalizer<'_> {
             TimeQuality::Exact
         };
 
-        let user_original = members.text("userName");
+        let info = members.object("info");
+        let user_original = members.text("userName").or_else(|| info.as_ref()?.object("reason")?.text("userName"));
         let user = user_original
             .as_deref()
             .map_or_else(Principal::default, |name| Principal::parse(name, BareNames::KeepCase));
@@ -159,7 +160,7 @@ impl Normalizer<'_> {
             .collect();
         let resources = resources(&entities);
         let host = entities.iter().find(|(word, _)| *word == "host").and_then(|(_, host)| host.name.clone());
-        let target = target(members, entities);
+        let target = target(members, info.as_ref(), entities);
         let is_access = matches!(meaning.action, Action::Login | Action::Logout | Action::SessionTerminate);
 
         let redacted = secret_of(members).map(|secret| redact(raw, secret));
@@ -189,7 +190,7 @@ impl Normalizer<'_> {
         };
 
         let host_name = host.filter(|_| is_access).map(|name| name.to_lowercase());
-        let operation = operation(members);
+        let operation = info.as_ref().and_then(|info| info.text("descriptionId"));
         let message = members.text("fullFormattedMessage").or_else(|| members.text("message"));
         let failure = failure_text(members);
         let row = EventRow {
@@ -311,7 +312,11 @@ struct Target<'a> {
     user: Option<Cow<'a, str>>,
 }
 
-fn target<'a>(members: &Members<'a>, entities: Vec<(&'static str, Entity<'a>)>) -> Target<'a> {
+fn target<'a>(
+    members: &Members<'a>,
+    info: Option<&Members<'a>>,
+    entities: Vec<(&'static str, Entity<'a>)>,
+) -> Target<'a> {
     let user = ["terminatedUsername", "principal", "userLogin", "account"].iter().find_map(|name| members.text(name));
     let user = user.or_else(|| members.object("spec")?.text("id"));
     let role = members.object("role");
@@ -334,7 +339,7 @@ fn target<'a>(members: &Members<'a>, entities: Vec<(&'static str, Entity<'a>)>) 
         let kind = object.text("type").map(|kind| target_word(&kind).to_owned().into());
         return Target { kind, name: None, id: object.text("value"), user };
     }
-    if let Some(info) = members.object("info") {
+    if let Some(info) = info {
         let kind = info
             .object("entity")
             .and_then(|entity| entity.text("type"))
@@ -363,11 +368,6 @@ fn resources(entities: &[(&str, Entity<'_>)]) -> Option<String> {
     }
     json.push(']');
     Some(json)
-}
-
-/// The API method of a task.
-fn operation<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
-    members.object("info")?.text("descriptionId")
 }
 
 /// The server's own words on why something failed.

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail and may speak")]
 
+mod reading;
+mod records;
+mod servers;
 #[path = "support/mod.rs"]
 mod support;
 mod vcsim;

@@ -10,7 +10,7 @@ use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType as T;
 use fedaudit_core::{AuditSource, Clock, Context, EndReason, Meter, Next, PageRequest, Plugin, Rejected, Time};
-use fedaudit_testkit::records::World;
+use fedaudit_testkit::records::{VimValue, VsphereEvent, World};
 use fedaudit_testkit::vsphere::{Options, StandIn};
 use fedaudit_testkit::{Authority, RequestLog, ServerHandle, Settings, serve};
 use fedaudit_vsphere::{Config, VSphere};
@@ -24,6 +24,30 @@ pub(crate) fn world() -> Arc<World> {
         Arc::new(World::generate(&settings))
     });
     Arc::clone(&WORLD)
+}
+
+/// The same world with another log.
+pub(crate) fn world_of(events: Vec<VsphereEvent>) -> Arc<World> {
+    let mut world = World::clone(&world());
+    world.vsphere.events = events;
+    Arc::new(world)
+}
+
+/// A first instant for made-up logs.
+pub(crate) const START: i64 = 1_770_113_730_250_001;
+
+pub(crate) fn text(text: &str) -> VimValue {
+    VimValue::Text(text.into())
+}
+
+/// An event of the first instant and later.
+pub(crate) fn event(class: &'static str, key: i32, after: i64, members: Vec<(&'static str, VimValue)>) -> VsphereEvent {
+    VsphereEvent { class, key, chain_id: key, created: START + after, user_name: "CORP\\Ana".into(), members }
+}
+
+/// So many events, one every 100 ms.
+pub(crate) fn many(count: i32) -> Vec<VsphereEvent> {
+    (0..count).map(|key| event("VmPoweredOnEvent", key, i64::from(key) * 100_000, Vec::new())).collect()
 }
 
 struct SystemClock;
@@ -104,6 +128,28 @@ pub(crate) struct Answer {
     pub(crate) records: u64,
     pub(crate) server_time: Option<Time>,
     pub(crate) retention_floor: Option<Time>,
+    pub(crate) notes: Vec<String>,
+    /// Frontier of each page.
+    pub(crate) frontiers: Vec<Option<Time>>,
+}
+
+impl Answer {
+    /// A column of all rows, in the order in which they came.
+    pub(crate) fn column(&self, name: &str) -> Vec<Option<String>> {
+        self.rows.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| cell(batch, name, row))).collect()
+    }
+
+    /// Keys of all rows, in the order in which they came.
+    pub(crate) fn keys(&self) -> Vec<i64> {
+        self.column("sequence").into_iter().map(|key| key.unwrap().parse().unwrap()).collect()
+    }
+
+    /// The keys in order.
+    pub(crate) fn sorted_keys(&self) -> Vec<i64> {
+        let mut keys = self.keys();
+        keys.sort_unstable();
+        keys
+    }
 }
 
 pub(crate) async fn read(bench: &Bench, request: PageRequest) -> Answer {
@@ -119,9 +165,13 @@ pub(crate) async fn read_source(source: &dyn AuditSource, cx: &Context, mut requ
         records: 0,
         server_time: None,
         retention_floor: None,
+        notes: Vec::new(),
+        frontiers: Vec::new(),
     };
     loop {
         let page = source.fetch(cx, &request).await.unwrap();
+        answer.notes.extend(page.observed.notes);
+        answer.frontiers.push(page.frontier);
         answer.pages += 1;
         answer.records += page.observed.records;
         answer.server_time = page.observed.server_time.or(answer.server_time);
