@@ -12,7 +12,7 @@ use crate::cursor::{Edge, Place, Way};
 use crate::fault::Failure;
 use crate::filter::Filter;
 use crate::normalize::{Position, position};
-use crate::record::Members;
+use crate::record::{Members, Record};
 use crate::redact::without_password;
 use crate::scroll::{self, Read};
 use crate::session::Session;
@@ -27,13 +27,13 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(values: &'a [Result<String, Rejected>]) -> Self {
+    fn new(values: &'a [Result<Record<'_>, Rejected>]) -> Self {
         let mut batch = Self { records: Vec::with_capacity(values.len()), ..Self::default() };
         for value in values {
-            let read = value.as_ref().map_err(Clone::clone).and_then(|raw| {
-                let place = |members: Members<'a>| Ok((position(&members)?, raw.as_str(), members));
-                let reject = |reason| Rejected { raw: without_password(raw), reason };
-                Members::parse(raw).and_then(place).map_err(reject)
+            let read = value.as_ref().map_err(Clone::clone).and_then(|record| {
+                let place = |members: Members<'a>| Ok((position(&members)?, record.json(), members));
+                let reject = |reason| Rejected { raw: without_password(record.json()), reason };
+                record.members().and_then(place).map_err(reject)
             });
             match read {
                 Ok(record) => batch.records.push(record),
@@ -44,10 +44,6 @@ impl<'a> Batch<'a> {
         // a latest page has no order at all.
         batch.records.sort_by_key(|(at, ..)| *at);
         batch
-    }
-
-    fn positions(&self) -> impl Iterator<Item = Position> + '_ {
-        self.records.iter().map(|(at, ..)| *at)
     }
 }
 
@@ -218,9 +214,9 @@ impl PageReader<'_> {
             return Ok(());
         }
         let lease = scroll::try_create(self.cx, self.session, &Filter::default()).await?;
-        let oldest = scroll::read_next(self.cx, self.session, &lease, 1).await?.values(Declared::Event)?;
+        let answer = scroll::read_next(self.cx, self.session, &lease, 1).await?;
         self.destroy(lease).await;
-        let oldest = Batch::new(&oldest).positions().next().map(|at| at.created);
+        let oldest = Batch::new(&answer.values(Declared::Event)?).records.first().map(|(at, ..)| at.created);
         // No event at all: it was started a moment ago.
         observed.retention_floor = oldest.or(observed.server_time);
         observed.notes.push("an ESXi host keeps events in memory only: those before its oldest one are gone".into());

@@ -148,9 +148,28 @@ mod tests {
             ("InvalidLogin", ErrorKind::Unauthenticated),
             ("NotSupported", ErrorKind::Unsupported),
             ("SystemError", ErrorKind::Unavailable),
+            ("HostCommunication", ErrorKind::Unavailable),
+            ("RuntimeFault", ErrorKind::Unavailable),
+            ("NotImplemented", ErrorKind::Unsupported),
+            ("MethodNotFound", ErrorKind::Unsupported),
+            ("NoClientCertificate", ErrorKind::Unauthenticated),
+            ("AuthenticationRequired", ErrorKind::Unauthenticated),
         ] {
             assert_eq!(Fault { class: class.into(), ..Fault::default() }.into_error().kind(), kind);
         }
         assert_eq!(Fault::from_json("<html>"), None);
+        // The bases of a fault are not named; the subclass is a lost login, whatever privilege it speaks of.
+        let expired = Fault::from_json(r#"{"_typeName":"NotAuthenticated","privilegeId":"System.View"}"#).unwrap();
+        assert!(Failure::Fault(expired).is_session_lost());
+    }
+
+    #[test]
+    fn both_ways_to_name_a_privilege() {
+        let privilege = |json| Fault::from_json(json).unwrap().privilege;
+        let newer = r#"{"_typeName":"NoPermission","missingPrivileges":[{"entity":{"type":"Folder","value":"group-d1"},"privilegeIds":["System.Read"]}]}"#;
+        assert_eq!(privilege(newer).as_deref(), Some("System.Read"));
+        let older = r#"{"_typeName":"NoPermission","privilegeId":"System.View","missingPrivileges":[]}"#;
+        assert_eq!(privilege(older).as_deref(), Some("System.View"));
+        assert_eq!(privilege(r#"{"_typeName":"NoPermission","privilegeId":""}"#), None);
     }
 }

@@ -75,3 +75,17 @@ fn blind_spots() -> Vec<BlindSpot> {
 fn sessions() -> StreamInfo {
     StreamInfo { time_field: "loginTime".into(), ..StreamInfo::new(SESSIONS, StreamKind::Sessions) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blind_spots_are_told() {
+        let info = source_info(&Origin::parse("https://vc-1.example").unwrap(), false);
+        let events = info.stream(EVENTS).unwrap();
+        assert!(events.blind_spots.iter().any(|spot| spot.reason.contains("5480")));
+        assert!(events.pairing.as_ref().unwrap().live_stream.as_deref() == Some(SESSIONS));
+        assert!(!events.can_push(&Predicate::any_of("user_name", ["ana"])));
+    }
+}

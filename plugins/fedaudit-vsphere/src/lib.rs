@@ -24,6 +24,7 @@ mod scroll;
 mod session;
 mod transcode;
 mod wire;
+mod xml;
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use crate::fault::Failure;
 use crate::filter::Filter;
 use crate::info::{EVENTS, SESSIONS};
 use crate::normalize::Normalizer;
+use crate::record::Record;
 use crate::session::Session;
 use crate::transcode::Declared;
 
@@ -260,8 +262,8 @@ impl VSphere {
         let (records, server_time) = (answer.values(Declared::Other)?, answer.server_time());
         let normalizer = normalizer(cx, session);
         let seen_at = server_time.unwrap_or_else(|| cx.now());
-        let row = |record: &Result<String, Rejected>| match record {
-            Ok(raw) => normalizer.session(raw, seen_at, &mut rows).err(),
+        let row = |record: &Result<Record<'_>, Rejected>| match record {
+            Ok(record) => normalizer.session(record.json(), seen_at, &mut rows).err(),
             Err(bad) => Some(bad.clone()),
         };
         let rejected = records.iter().filter_map(row).collect();

@@ -8,7 +8,7 @@ use fedaudit_core::{Context, Time};
 use crate::fault::Failure;
 use crate::filter::Filter;
 use crate::normalize::{Position, position};
-use crate::record::Members;
+use crate::record::Record;
 use crate::scroll::{latest_page, read_next, try_create};
 use crate::session::Session;
 use crate::transcode::Declared;
@@ -25,9 +25,10 @@ pub(crate) async fn ignores_case(cx: &Context, session: &Arc<Session>) -> Result
 async fn ask(cx: &Context, session: &Arc<Session>) -> Result<bool, Failure> {
     let everything = try_create(cx, session, &Filter::default()).await?;
     session.call(cx, Call::new(everything.collector(), "SetCollectorPageSize").number("maxCount", SAMPLE)).await?;
-    let sample = latest_page(cx, session, &everything).await?.values(Declared::Event)?;
+    let sample = latest_page(cx, session, &everything).await?;
     session.destroy(cx, &everything.finish()).await;
-    let Some((at, user)) = sample.iter().flatten().find_map(|raw| with_account(raw)) else { return Ok(false) };
+    let sample = sample.values(Declared::Event)?;
+    let Some((at, user)) = sample.iter().flatten().find_map(with_account) else { return Ok(false) };
 
     let other_case = user.chars().map(swap).collect();
     let instant = Some(Time::from_micros(at.created.micros()));
@@ -40,17 +41,17 @@ async fn ask(cx: &Context, session: &Arc<Session>) -> Result<bool, Failure> {
         }
         Err(failure) => return Err(failure),
     };
-    let found = read_next(cx, session, &collector, 1000).await?.values(Declared::Event)?;
+    let found = read_next(cx, session, &collector, 1000).await?;
     session.destroy(cx, &collector.finish()).await;
-    let same = |raw: &String| with_account(raw).is_some_and(|(found, _)| found == at);
-    let ignores = found.iter().flatten().any(same);
+    let same = |record: &Record<'_>| with_account(record).is_some_and(|(found, _)| found == at);
+    let ignores = found.values(Declared::Event)?.iter().flatten().any(same);
     tracing::debug!(source = %cx.source, ignores, "the server's filter by account was tried");
     Ok(ignores)
 }
 
 /// The position and the account of an event whose account has letters.
-fn with_account(raw: &str) -> Option<(Position, String)> {
-    let members = Members::parse(raw).ok()?;
+fn with_account(record: &Record<'_>) -> Option<(Position, String)> {
+    let members = record.members().ok()?;
     let user = members.text("userName")?;
     user.chars().any(|c| c.is_ascii_alphabetic()).then_some(())?;
     Some((position(&members).ok()?, user.into_owned()))

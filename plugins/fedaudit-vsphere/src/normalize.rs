@@ -250,7 +250,7 @@ impl Normalizer<'_> {
         let client_original = members.text("ipAddress");
         let client = client_original.as_deref().map_or_else(Address::default, Address::parse);
         let user_agent = members.text("userAgent");
-        let extension = members.get("extensionSession").is_some_and(|value| value.get() == "true");
+        let extension = members.get("extensionSession").is_some_and(|value| value == "true");
         let mut flags = Vec::new();
         if client.kind == AddressKind::Unparsed {
             flags.push("ip_unparsed");
@@ -420,10 +420,13 @@ fn object_of(members: &Members<'_>, wanted: impl Fn(&str) -> bool) -> String {
         json.push(if json.is_empty() { '{' } else { ',' });
         quote(&mut json, name);
         json.push(':');
-        json.push_str(value.get());
+        json.push_str(value);
     }
     if !json.is_empty() {
         json.push('}');
     }
     json
 }
+
+#[cfg(test)]
+mod tests;

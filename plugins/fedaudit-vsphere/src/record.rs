@@ -2,13 +2,53 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A JSON object, undecoded.
+/// A record in VI JSON form, received so or made of XML.
 #[derive(Debug)]
-pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(crate) struct Record<'d> {
+    json: Cow<'d, str>,
+    /// Where the members are, as far as that is known already.
+    members: Vec<(&'d str, Range<usize>)>,
+}
+
+impl<'d> Record<'d> {
+    /// As received.
+    pub(crate) fn from_json(json: &'d str) -> Self {
+        Self { json: json.into(), members: Vec::new() }
+    }
+
+    /// Made of XML, with the places of its members.
+    pub(crate) fn from_xml(json: String, members: Vec<(&'d str, Range<usize>)>) -> Self {
+        Self { json: json.into(), members }
+    }
+
+    /// The text.
+    pub(crate) fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// The text for good.
+    pub(crate) fn into_json(self) -> String {
+        self.json.into_owned()
+    }
+
+    /// The members of the outermost object.
+    pub(crate) fn members(&self) -> Result<Members<'_>, String> {
+        if self.members.is_empty() {
+            return Members::parse(&self.json);
+        }
+        let member = |(name, range): &(&'d str, Range<usize>)| (Cow::Borrowed(*name), &self.json[range.clone()]);
+        Ok(Members(self.members.iter().map(member).collect()))
+    }
+}
+
+/// A JSON object: names and values, each value undecoded.
+#[derive(Debug)]
+pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, &'a str)>);
 
 impl<'a> Members<'a> {
     /// Reads the outermost object only.
@@ -16,13 +56,13 @@ impl<'a> Members<'a> {
         serde_json::from_str(json).map_err(|error| error.to_string())
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a str)> {
         self.0.iter().map(|(name, value)| (name.as_ref(), *value))
     }
 
     /// The value of a member; null is none.
-    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().find(|(member, _)| member == name).map(|(_, value)| *value).filter(|value| value.get() != "null")
+    pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(member, _)| member == name).map(|(_, value)| *value).filter(|value| *value != "null")
     }
 
     /// A text member, boxed or not; empty is none.
@@ -32,30 +72,29 @@ impl<'a> Members<'a> {
 
     /// A whole number, which a careless encoder may have quoted.
     pub(crate) fn int(&self, name: &str) -> Option<i64> {
-        let json = self.get(name)?.get();
-        json.trim_matches('"').parse().ok()
+        self.get(name)?.trim_matches('"').parse().ok()
     }
 
     /// A member that is an object.
     pub(crate) fn object(&self, name: &str) -> Option<Members<'a>> {
-        Members::parse(self.get(name)?.get()).ok()
+        Members::parse(self.get(name)?).ok()
     }
 }
 
 /// The text of a value: a JSON string, or one in a box of declared type `any`.
-pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
-    match value.get().as_bytes().first() {
+fn text(value: &str) -> Option<Cow<'_, str>> {
+    match value.as_bytes().first() {
         Some(b'"') => {
-            let inner = &value.get()[1..value.get().len() - 1];
-            if inner.contains('\\') {
-                serde_json::from_str::<String>(value.get()).ok().map(Cow::Owned)
+            let inner = value.get(1..value.len() - 1)?;
+            if memchr::memchr(b'\\', inner.as_bytes()).is_some() {
+                serde_json::from_str::<String>(value).ok().map(Cow::Owned)
             } else {
                 Some(inner.into())
             }
         }
         Some(b'{') => {
-            let inner = Members::parse(value.get()).ok()?.get("_value")?;
-            text(inner).or_else(|| Some(inner.get().into()))
+            let inner = Members::parse(value).ok()?.get("_value")?;
+            text(inner).or_else(|| Some(inner.into()))
         }
         _ => None,
     }
@@ -72,7 +111,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::with_capacity(16);
                 while let Some(Name(name)) = map.next_key()? {
-                    members.push((name, map.next_value()?));
+                    members.push((name, map.next_value::<&RawValue>()?.get()));
                 }
                 Ok(Members(members))
             }

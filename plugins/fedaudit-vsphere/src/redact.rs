@@ -1,21 +1,19 @@
 //! Passwords that the product itself puts into its records: found in a record that can be decoded, and in one that cannot.
 
-use serde_json::value::RawValue;
-
 use crate::record::Members;
 
 /// What stands in place of a secret.
 const MASK: &str = "\"***\"";
 
 /// The password inside the specification of an account, whatever the class of the event.
-pub(crate) fn secret_of<'a>(members: &Members<'a>) -> Option<&'a RawValue> {
+pub(crate) fn secret_of<'a>(members: &Members<'a>) -> Option<&'a str> {
     members.object("spec")?.get("password")
 }
 
 /// The record with one of its values replaced.
-pub(crate) fn redact(raw: &str, secret: &RawValue) -> String {
-    let at = secret.get().as_ptr() as usize - raw.as_ptr() as usize;
-    format!("{}{MASK}{}", &raw[..at], &raw[at + secret.get().len()..])
+pub(crate) fn redact(raw: &str, secret: &str) -> String {
+    let at = secret.as_ptr() as usize - raw.as_ptr() as usize;
+    format!("{}{MASK}{}", &raw[..at], &raw[at + secret.len()..])
 }
 
 /// The text of a record that cannot be decoded, in either form, without what follows the word.

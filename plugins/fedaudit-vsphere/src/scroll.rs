@@ -11,7 +11,6 @@ use crate::cursor::Edge;
 use crate::fault::Failure;
 use crate::filter::Filter;
 use crate::normalize::{Position, position};
-use crate::record::Members;
 use crate::session::Session;
 use crate::transcode::Declared;
 use crate::wire::{Answer, Call, Ref};
@@ -226,7 +225,7 @@ fn compare(latest: &Answer, edge: &Edge) -> Result<Latest, Failure> {
     Ok(if ahead { Latest::Ahead } else { Latest::Delivered })
 }
 
-fn positions(answer: &Answer) -> Result<impl Iterator<Item = Option<Position>>, Failure> {
+fn positions(answer: &Answer) -> Result<impl Iterator<Item = Option<Position>> + '_, Failure> {
     let values = answer.values(Declared::Event)?;
-    Ok(values.into_iter().map(|raw| position(&Members::parse(&raw.ok()?).ok()?).ok()))
+    Ok(values.into_iter().map(|record| position(&record.ok()?.members().ok()?).ok()))
 }

@@ -172,7 +172,7 @@ impl Session {
             .values(Declared::Other)
             .ok()?
             .into_iter()
-            .filter_map(|value| serde_json::from_str(&value.ok()?).ok())
+            .filter_map(|value| serde_json::from_str(value.ok()?.json()).ok())
             .collect();
         let value =
             |key: &str| options.iter().find(|option| option.key == key).map(|option| unboxed(option.value.get()));

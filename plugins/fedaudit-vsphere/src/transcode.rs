@@ -3,16 +3,19 @@
 //! A record keeps every element, in order. Numbers and truths become JSON's, repeated elements and known arrays become
 //! arrays, a reference becomes `{_typeName, type, value}`, and a value in an `any` slot is boxed with its type.
 
-use memchr::memchr;
-use memchr::memmem::Finder;
-use quick_xml::Reader;
-use quick_xml::events::{BytesStart, Event};
+use std::borrow::Cow;
+use std::ops::Range;
 
+use memchr::memmem::{self, Finder};
+use memchr::{memchr, memchr2};
+
+use crate::record::Record;
 use crate::schema::{Leaf, is_array, leaf, object_type, primitive};
+use crate::xml::{Tag, Token, Tokens, resolve};
 
 /// Objects inside objects; real records have less than ten.
 const MAX_DEPTH: usize = 48;
-const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
+const XSI: &[u8] = b"http://www.w3.org/2001/XMLSchema-instance";
 
 /// What the outermost element is declared as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,120 +78,133 @@ pub(crate) fn readable(body: Vec<u8>) -> String {
     text
 }
 
+/// Prefixes bound to the schema-instance namespace anywhere in a document, besides the customary one: simulators declare odd
+/// ones, on the element itself or around it.
+pub(crate) fn xsi_prefixes(document: &str) -> Vec<&str> {
+    let mut found: Vec<&str> = Vec::new();
+    for at in memmem::find_iter(document.as_bytes(), XSI) {
+        let before = document[..at].trim_end_matches(['"', '\'', '=', ' ']);
+        let prefix = before.rsplit_once("xmlns:").map_or("", |(_, prefix)| prefix);
+        if !prefix.is_empty() && prefix != "xsi" && !prefix.contains(['<', '>', ' ']) && !found.contains(&prefix) {
+            found.push(prefix);
+        }
+    }
+    found
+}
+
 /// One element as VI JSON text.
 pub(crate) fn to_json(element: &str, declared: Declared) -> Result<String, String> {
-    let mut writer =
-        Writer { reader: Reader::from_str(element), out: String::with_capacity(element.len()), xsi: Vec::new() };
+    to_record(element, declared, &xsi_prefixes(element)).map(Record::into_json)
+}
+
+/// One element as a record: VI JSON text, and where its members are. `prefixes` name types besides `xsi`.
+pub(crate) fn to_record<'x>(element: &'x str, declared: Declared, prefixes: &[&str]) -> Result<Record<'x>, String> {
+    let mut writer = Writer {
+        tokens: Tokens::new(element),
+        out: String::with_capacity(element.len()),
+        members: Vec::with_capacity(16),
+        prefixes,
+    };
     loop {
-        match writer.next()? {
-            Event::Start(start) => {
-                let place = Place { parent: "", member: "", event: declared == Declared::Event, depth: 0 };
-                writer.value(&start, false, &place)?;
-                return Ok(writer.out);
+        match writer.tokens.next()? {
+            Some(Token::Open(tag)) => {
+                let event = declared == Declared::Event && !tag.empty;
+                writer.value(tag, &Place { parent: "", member: "", event, depth: 0 })?;
+                return Ok(Record::from_xml(writer.out, writer.members));
             }
-            Event::Empty(start) => {
-                let place = Place { parent: "", member: "", event: false, depth: 0 };
-                writer.value(&start, true, &place)?;
-                return Ok(writer.out);
-            }
-            Event::Eof => return Err("there is no element".into()),
-            _ => {}
+            Some(_) => {}
+            None => return Err("there is no element".into()),
         }
     }
 }
 
-struct Place<'p> {
-    parent: &'p str,
-    member: &'p str,
+struct Place<'x> {
+    parent: &'x str,
+    member: &'x str,
     event: bool,
     depth: usize,
 }
 
-struct Writer<'x> {
-    reader: Reader<&'x [u8]>,
+struct Writer<'x, 'p> {
+    tokens: Tokens<'x>,
     out: String,
-    /// Prefixes bound to the schema-instance namespace anywhere in the record, besides the customary one: simulators
-    /// declare odd ones on each element.
-    xsi: Vec<String>,
+    /// The members of the outermost object.
+    members: Vec<(&'x str, Range<usize>)>,
+    prefixes: &'p [&'p str],
 }
 
 /// What the attributes of an element say.
 #[derive(Default)]
-struct Types {
+struct Types<'x> {
     /// `xsi:type` without its prefix.
-    xsi: Option<String>,
+    xsi: Option<&'x str>,
     /// The plain `type` of a reference.
-    reference: Option<String>,
+    reference: Option<&'x str>,
     nil: bool,
 }
 
-impl<'x> Writer<'x> {
-    fn next(&mut self) -> Result<Event<'x>, String> {
-        self.reader.read_event().map_err(|error| format!("{error} at byte {}", self.reader.error_position()))
+impl<'x> Writer<'x, '_> {
+    fn next(&mut self) -> Result<Token<'x>, String> {
+        self.tokens.next()?.ok_or_else(|| "the record ends in the middle".into())
     }
 
-    fn types(&mut self, start: &BytesStart<'_>) -> Result<Types, String> {
+    fn types(&self, tag: Tag<'x>) -> Result<Types<'x>, String> {
         let mut types = Types::default();
-        if start.attributes_raw().trim().is_empty() {
+        if tag.is_plain() {
             return Ok(types);
         }
-        for attribute in start.attributes().with_checks(false) {
-            let attribute = attribute.map_err(|error| error.to_string())?;
-            if let Some(prefix) = attribute.key.0.strip_prefix("xmlns:")
-                && attribute.value == XSI
-                && !self.is_xsi(prefix)
-            {
-                self.xsi.push(prefix.to_owned());
-            }
-        }
-        for attribute in start.attributes().with_checks(false) {
-            let attribute = attribute.map_err(|error| error.to_string())?;
-            let value = || attribute.value.rsplit(':').next().unwrap_or_default().to_owned();
-            match attribute.key.0.split_once(':') {
-                None if attribute.key.0 == "type" => types.reference = Some(attribute.value.clone().into_owned()),
-                Some((prefix, "type")) if self.is_xsi(prefix) => types.xsi = Some(value()),
-                Some((prefix, "nil")) if self.is_xsi(prefix) => types.nil = matches!(&*attribute.value, "true" | "1"),
+        let is_xsi = |prefix| prefix == "xsi" || self.prefixes.contains(&prefix);
+        for attribute in tag.attributes() {
+            let (name, value) = attribute?;
+            match name.split_once(':') {
+                None if name == "type" => types.reference = Some(value),
+                Some((prefix, "type")) if is_xsi(prefix) => types.xsi = value.rsplit(':').next(),
+                Some((prefix, "nil")) if is_xsi(prefix) => types.nil = matches!(value, "true" | "1"),
                 _ => {}
             }
         }
         Ok(types)
     }
 
-    fn is_xsi(&self, prefix: &str) -> bool {
-        prefix == "xsi" || self.xsi.iter().any(|known| known == prefix)
-    }
-
-    /// Writes the value of an element whose start was just read.
-    fn value(&mut self, start: &BytesStart<'_>, empty: bool, place: &Place<'_>) -> Result<(), String> {
+    /// Writes the value of an element whose tag was just read.
+    fn value(&mut self, tag: Tag<'x>, place: &Place<'x>) -> Result<(), String> {
         if place.depth > MAX_DEPTH {
             return Err(format!("more than {MAX_DEPTH} elements inside each other"));
         }
-        let types = self.types(start)?;
-        let mut text = String::new();
-        if !empty {
+        let types = self.types(tag)?;
+        // Text comes in one piece, unless there is character data or a comment in it.
+        let (mut only, mut pieces) = ("", String::new());
+        if !tag.empty {
             loop {
                 match self.next()? {
-                    Event::Start(child) => return self.object(start, &types, place, &child, false),
-                    Event::Empty(child) => return self.object(start, &types, place, &child, true),
-                    Event::Text(part) => text.push_str(&part.xml10_content()),
-                    Event::CData(part) => text.push_str(&part.xml10_content()),
-                    Event::GeneralRef(part) => push_reference(&part, &mut text)?,
-                    Event::End(_) => break,
-                    Event::Eof => return Err("the record ends in the middle".into()),
-                    _ => {}
+                    Token::Open(child) => return self.object(tag, &types, place, child),
+                    Token::Close(name) => {
+                        closes(tag, name)?;
+                        break;
+                    }
+                    Token::Text(part) if only.is_empty() && pieces.is_empty() => only = part,
+                    Token::Text(part) => {
+                        pieces.push_str(&plain(std::mem::take(&mut only))?);
+                        pieces.push_str(&plain(part)?);
+                    }
+                    Token::Verbatim(part) => {
+                        pieces.push_str(&plain(std::mem::take(&mut only))?);
+                        pieces.push_str(part);
+                    }
                 }
             }
         }
+        let text = if pieces.is_empty() { plain(only)? } else { pieces.into() };
         self.leaf(&types, &text, place);
         Ok(())
     }
 
-    fn leaf(&mut self, types: &Types, text: &str, place: &Place<'_>) {
+    fn leaf(&mut self, types: &Types<'x>, text: &str, place: &Place<'x>) {
         if types.nil {
             self.out.push_str("null");
             return;
         }
-        if let Some(kind) = &types.reference {
+        if let Some(kind) = types.reference {
             self.out.push_str("{\"_typeName\":\"ManagedObjectReference\",\"type\":");
             quote(&mut self.out, kind);
             self.out.push_str(",\"value\":");
@@ -196,7 +212,7 @@ impl<'x> Writer<'x> {
             self.out.push('}');
             return;
         }
-        if let Some(xsi) = &types.xsi {
+        if let Some(xsi) = types.xsi {
             let known = primitive(xsi);
             self.out.push_str("{\"_typeName\":");
             quote(&mut self.out, known.map_or(xsi, |(name, _)| name));
@@ -228,112 +244,121 @@ impl<'x> Writer<'x> {
         }
     }
 
-    fn object(
-        &mut self,
-        start: &BytesStart<'_>,
-        types: &Types,
-        place: &Place<'_>,
-        first: &BytesStart<'_>,
-        first_empty: bool,
-    ) -> Result<(), String> {
-        let type_name = types.xsi.as_deref().or_else(|| {
-            // Elements of an array in an `any` slot are named after their type.
-            if place.parent.starts_with("ArrayOf") { None } else { object_type(place.member) }
-        });
-        let own_name;
-        let type_name = match type_name {
-            None if place.parent.starts_with("ArrayOf") => {
-                own_name = start.local_name().into_inner().to_owned();
-                Some(own_name.as_str())
-            }
-            other => other,
+    fn object(&mut self, tag: Tag<'x>, types: &Types<'x>, place: &Place<'x>, first: Tag<'x>) -> Result<(), String> {
+        let in_array = place.parent.starts_with("ArrayOf");
+        let type_name = match types.xsi {
+            Some(named) => Some(named),
+            // Elements of an array in an `any` slot are named after their type, as is a base event.
+            None if in_array || (place.event && place.depth == 0 && tag.name == "Event") => Some(tag.local_name()),
+            None => object_type(place.member),
         };
         self.out.push('{');
         if let Some(name) = type_name {
             self.out.push_str("\"_typeName\":");
+            let start = self.out.len();
             quote(&mut self.out, name);
+            self.note("_typeName", start, place);
         }
         let parent = type_name.unwrap_or_default();
         let boxed_array = parent.starts_with("ArrayOf");
-        let mut previous = String::new();
-        let mut value_at = 0;
-        let mut open_array = false;
-        let mut next = Some((first.to_owned(), first_empty));
+        let (mut member, mut start, mut open_array) = ("", 0, false);
+        let mut next = Some(first);
         loop {
-            if let Some((child, empty)) = next.take() {
-                let name = if boxed_array { "_value" } else { child.local_name().into_inner() };
-                if name == previous {
+            if let Some(child) = next.take() {
+                let name = if boxed_array { "_value" } else { child.local_name() };
+                if name == member {
                     if !open_array {
-                        self.out.insert(value_at, '[');
+                        self.out.insert(start, '[');
                         open_array = true;
                     }
                     self.out.push(',');
                 } else {
-                    if open_array {
-                        self.out.push(']');
-                    }
+                    self.end_member(member, start, open_array, place);
                     if !self.out.ends_with('{') {
                         self.out.push(',');
                     }
                     quote(&mut self.out, name);
                     self.out.push(':');
-                    value_at = self.out.len();
+                    start = self.out.len();
                     open_array = boxed_array || is_array(parent, name);
                     if open_array {
                         self.out.push('[');
                     }
-                    name.clone_into(&mut previous);
+                    member = name;
                 }
-                let inner = Place { parent, member: name, event: place.event, depth: place.depth + 1 };
-                self.value(&child, empty, &inner)?;
+                self.value(child, &Place { parent, member: name, event: place.event, depth: place.depth + 1 })?;
             }
             match self.next()? {
-                Event::Start(child) => next = Some((child, false)),
-                Event::Empty(child) => next = Some((child, true)),
-                Event::End(_) => break,
-                Event::Eof => return Err("the record ends in the middle".into()),
-                _ => {}
+                Token::Open(child) => next = Some(child),
+                Token::Close(name) => {
+                    closes(tag, name)?;
+                    break;
+                }
+                Token::Text(_) | Token::Verbatim(_) => {}
             }
         }
-        if open_array {
-            self.out.push(']');
-        }
+        self.end_member(member, start, open_array, place);
         self.out.push('}');
         Ok(())
     }
+
+    fn end_member(&mut self, member: &'x str, start: usize, open_array: bool, place: &Place<'x>) {
+        if open_array {
+            self.out.push(']');
+        }
+        if !member.is_empty() {
+            self.note(member, start, place);
+        }
+    }
+
+    fn note(&mut self, member: &'x str, start: usize, place: &Place<'x>) {
+        if place.depth == 0 {
+            self.members.push((member, start..self.out.len()));
+        }
+    }
 }
 
-fn push_reference(reference: &quick_xml::events::BytesRef<'_>, text: &mut String) -> Result<(), String> {
-    text.push(match &**reference {
-        "amp" => '&',
-        "lt" => '<',
-        "gt" => '>',
-        "quot" => '"',
-        "apos" => '\'',
-        number if number.starts_with('#') => reference
-            .resolve_char_ref()
-            .ok()
-            .flatten()
-            .filter(|c| *c >= ' ' || matches!(c, '\t' | '\n' | '\r'))
-            .unwrap_or('\u{fffd}'),
-        other => return Err(format!("unknown entity &{other};")),
-    });
-    Ok(())
+fn closes(tag: Tag<'_>, name: &str) -> Result<(), String> {
+    if tag.name == name { Ok(()) } else { Err(format!("<{}> is closed by </{name}>", tag.name)) }
+}
+
+/// Text as it is meant: line ends as XML wants them, and no references.
+fn plain(raw: &str) -> Result<Cow<'_, str>, String> {
+    if memchr2(b'&', b'\r', raw.as_bytes()).is_none() {
+        return Ok(raw.into());
+    }
+    let mut text = String::with_capacity(raw.len());
+    resolve(&raw.replace("\r\n", "\n").replace('\r', "\n"), &mut text)?;
+    Ok(text.into())
 }
 
 /// JSON's grammar is narrower than XML Schema's: no `+`, no leading zero, no `INF`.
 fn is_json_number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let leading_zero = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
-    digits.starts_with(|c: char| c.is_ascii_digit())
-        && !leading_zero
-        && serde_json::from_str::<serde_json::Number>(text).is_ok()
+    if digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.") {
+        return false;
+    }
+    let only_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    only_digits
+        || (digits.starts_with(|c: char| c.is_ascii_digit())
+            && serde_json::from_str::<serde_json::Number>(text).is_ok())
 }
 
 /// Writes a JSON string.
 pub(crate) fn quote(out: &mut String, text: &str) {
     out.push('"');
-    let mut plain = 0;
+    // Without an early end the loop is one of whole registers, and most texts need no escape.
+    let special = |byte: u8| u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\');
+    if text.bytes().fold(0, |found, byte| found | special(byte)) == 0 {
+        out.push_str(text);
+    } else {
+        escape(out, text);
+    }
+    out.push('"');
+}
+
+fn escape(out: &mut String, text: &str) {
+    let mut written = 0;
     for (at, byte) in text.bytes().enumerate() {
         let escape = match byte {
             b'"' => "\\\"",
@@ -341,15 +366,14 @@ pub(crate) fn quote(out: &mut String, text: &str) {
             b'\n' => "\\n",
             b'\r' => "\\r",
             b'\t' => "\\t",
-            0..0x20 => "\\ufffd",
+            0..b' ' => "\\ufffd",
             _ => continue,
         };
-        out.push_str(&text[plain..at]);
+        out.push_str(&text[written..at]);
         out.push_str(escape);
-        plain = at + 1;
+        written = at + 1;
     }
-    out.push_str(&text[plain..]);
-    out.push('"');
+    out.push_str(&text[written..]);
 }
 
 #[cfg(test)]
@@ -397,6 +421,35 @@ mod tests {
     fn the_prefix_of_the_type_is_free() {
         let xml = r#"<returnval xmlns:_XMLSchema-instance="http://www.w3.org/2001/XMLSchema-instance" _XMLSchema-instance:type="UserLoginSessionEvent"><key>1</key></returnval>"#;
         assert_eq!(event(xml), r#"{"_typeName":"UserLoginSessionEvent","key":1}"#);
+    }
+
+    #[test]
+    fn a_prefix_declared_around_the_record() {
+        let document = r#"<val xmlns:_XMLSchema-instance="http://www.w3.org/2001/XMLSchema-instance" xmlns:xsd='x' ><Event _XMLSchema-instance:type="UserLoginSessionEvent"><key>1</key></Event><Event><key>2</key></Event></val>"#;
+        let prefixes = xsi_prefixes(document);
+        assert_eq!(prefixes, ["_XMLSchema-instance"]);
+        let json: Vec<String> = elements(document, "Event")
+            .map(|xml| to_record(xml, Declared::Event, &prefixes).unwrap().into_json())
+            .collect();
+        assert_eq!(json, [r#"{"_typeName":"UserLoginSessionEvent","key":1}"#, r#"{"_typeName":"Event","key":2}"#]);
+    }
+
+    #[test]
+    fn members_are_found_without_a_second_look() {
+        let xml = r#"<r xsi:type="RoleAddedEvent"><key>1</key><role><roleId>5</roleId><name>&quot;</name></role><privilegeList>a</privilegeList><privilegeList>b</privilegeList><odd>1</odd><odd>2</odd><last/></r>"#;
+        let record = to_record(xml, Declared::Event, &[]).unwrap();
+        let parsed = crate::record::Members::parse(record.json()).unwrap();
+        let known = record.members().unwrap();
+        assert_eq!(known.iter().collect::<Vec<_>>(), parsed.iter().collect::<Vec<_>>());
+        assert_eq!(known.iter().count(), 6);
+    }
+
+    #[test]
+    fn pieces_of_text_are_one_text() {
+        assert_eq!(
+            event("<r xsi:type=\"X\"><a>1<![CDATA[<&]]>2<!-- no -->&amp;\r\n&#13;</a></r>"),
+            r#"{"_typeName":"X","a":"1<&2&\n\r"}"#
+        );
     }
 
     #[test]

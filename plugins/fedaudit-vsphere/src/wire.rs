@@ -9,8 +9,9 @@ use serde_json::value::RawValue;
 
 use crate::fault::{Failure, Fault};
 use crate::filter::element;
+use crate::record::Record;
 use crate::redact::without_password;
-use crate::transcode::{Declared, elements, quote, readable, to_json};
+use crate::transcode::{Declared, elements, quote, readable, to_json, to_record, xsi_prefixes};
 
 /// A managed object on the server.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -128,21 +129,24 @@ impl Answer {
     }
 
     /// Every value of the answer, each on its own: a bad one is rejected, not the answer.
-    pub(crate) fn values(&self, declared: Declared) -> Result<Vec<Result<String, Rejected>>> {
+    pub(crate) fn values(&self, declared: Declared) -> Result<Vec<Result<Record<'_>, Rejected>>> {
         let Some(element) = self.element else {
-            return Ok(json_values(&self.document)?.into_iter().map(|raw| Ok(raw.get().to_owned())).collect());
+            return Ok(json_values(&self.document)?.into_iter().map(|raw| Ok(Record::from_json(raw.get()))).collect());
         };
-        let mut records = Vec::with_capacity(1000);
-        for xml in elements(&self.document, element) {
-            records.push(to_json(xml, declared).map_err(|reason| Rejected { raw: without_password(xml), reason }));
-        }
-        Ok(records)
+        let prefixes = xsi_prefixes(&self.document);
+        let record =
+            |xml| to_record(xml, declared, &prefixes).map_err(|reason| Rejected { raw: without_password(xml), reason });
+        Ok(elements(&self.document, element).map(record).collect())
     }
 
     /// The one value of the answer.
     pub(crate) fn value(&self) -> Result<Option<String>> {
         let first = self.values(Declared::Other)?.into_iter().next();
-        first.map(|value| value.map_err(|bad| Error::new(ErrorKind::Malformed, bad.reason))).transpose()
+        let value = first.map(|value| match value {
+            Ok(record) => Ok(record.into_json()),
+            Err(bad) => Err(Error::new(ErrorKind::Malformed, bad.reason)),
+        });
+        value.transpose()
     }
 }
 

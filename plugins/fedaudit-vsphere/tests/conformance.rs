@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail and may speak")]
 
+mod peer;
 mod reading;
 mod records;
 mod servers;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, RecordBatch};
-use fedaudit_core::{EndReason, ErrorKind, Next, PageRequest, Predicate, Time, Window};
+use fedaudit_core::{Direction, EndReason, ErrorKind, Next, PageRequest, Predicate, Time, Window};
 use fedaudit_testkit::records::{VimValue, VsphereEvent, World};
 use fedaudit_testkit::vsphere::Options;
 use support::{Bench, Seen, cell, read, world};
@@ -331,8 +332,13 @@ async fn odd_prefixes_and_plain_cookies_are_read_too() {
     let world = world();
     let options = Options { json: false, odd_prefix: true, ..Options::default() };
     let bench = Bench::start(Arc::clone(&world), options, "auto", "").await;
-    let answer = read(&bench, PageRequest::first("vim.events", Window::ALL)).await;
-    assert_eq!(keys(&answer.rows).len(), world.vsphere.events.len());
+    for direction in [Direction::Any, Direction::NewestFirst] {
+        let request = PageRequest { direction, ..PageRequest::first("vim.events", Window::ALL) };
+        let answer = read(&bench, request).await;
+        assert_eq!((answer.keys().len(), answer.rejected.len()), (world.vsphere.events.len(), 0));
+    }
+    let sessions = read(&bench, PageRequest::first("sessions", Window::ALL)).await;
+    assert_eq!(sessions.column("session_id").len(), world.vsphere.sessions.len());
 }
 
 /// The record of the seed, with every member the class has.

@@ -75,12 +75,16 @@ fn is_declared(type_name: &str) -> bool {
 
 /// How XML names the type of an element: the customary prefix, or the odd one of one simulator.
 pub(super) fn xsi(odd: bool, type_name: &str) -> String {
+    let prefix = if odd { "_XMLSchema-instance" } else { "xsi" };
+    format!("{} {prefix}:type=\"{type_name}\"", xsi_declaration(odd))
+}
+
+/// The odd prefix is declared where it is used.
+fn xsi_declaration(odd: bool) -> String {
     if odd {
-        format!(
-            " xmlns:_XMLSchema-instance=\"http://www.w3.org/2001/XMLSchema-instance\" _XMLSchema-instance:type=\"{type_name}\""
-        )
+        " xmlns:_XMLSchema-instance=\"http://www.w3.org/2001/XMLSchema-instance\"".to_owned()
     } else {
-        format!(" xsi:type=\"{type_name}\"")
+        String::new()
     }
 }
 
@@ -207,7 +211,10 @@ fn json_member(out: &mut String, name: &str, value: &VimValue, disorder: bool) {
 
 /// One event as an XML element.
 pub(super) fn xml_event(out: &mut String, element: &str, event: &VsphereEvent, odd: bool) {
-    xml_open(out, element, &xsi(odd, event.class));
+    let named = xsi(odd, event.class);
+    // Inside an array, the prefix was declared on the array.
+    let named = if element == "returnval" { named } else { named.replace(&xsi_declaration(odd), "") };
+    xml_open(out, element, &named);
     xml_text(out, "key", itoa::Buffer::new().format(event.key));
     xml_text(out, "chainId", itoa::Buffer::new().format(event.chain_id));
     xml_text(out, "createdTime", &time(event.created));

@@ -64,9 +64,10 @@ async fn an_esxi_host_is_read_over_soap() {
         assert_eq!(answer.retention_floor.map(fedaudit_core::Time::micros), Some(kept[0].created));
         assert!(answer.notes.iter().any(|note| note.contains("in memory only")));
         let listed = bench.source.fetch(&bench.cx, &PageRequest::first("sessions", Window::ALL)).await;
-        match sessions {
-            true => assert_eq!(listed.unwrap().rows.num_rows(), world.vsphere.sessions.len()),
-            false => assert_eq!(listed.unwrap_err().kind(), ErrorKind::Denied),
+        if sessions {
+            assert_eq!(listed.unwrap().rows.num_rows(), world.vsphere.sessions.len());
+        } else {
+            assert_eq!(listed.unwrap_err().kind(), ErrorKind::Denied);
         }
         let health = bench.source.check(&bench.cx).await.unwrap();
         assert_eq!((health.fingerprint, health.denied.len()), (None, usize::from(!sessions)));

@@ -99,6 +99,11 @@ impl Bench {
         Self { source: source(&config), cx: context(), stand_in, log, config, server, folder }
     }
 
+    /// Where the stand-in is.
+    pub(crate) fn origin(&self) -> &str {
+        &self.server.origin
+    }
+
     /// The same source after the server went away.
     pub(crate) fn gone(self) -> Gone {
         let Self { config, folder, server, .. } = self;

@@ -4,7 +4,7 @@
 //! `~/go/bin`) and a Python with pyvmomi (`FEDAUDIT_PYVMOMI_PYTHON`, else `python3`). Without them the test says SKIPPED, except in CI,
 //! where it fails.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -12,6 +12,7 @@ use arrow_array::RecordBatch;
 use fedaudit_core::{EndReason, PageRequest, Time, Window};
 use serde_json::Value;
 
+use crate::peer::{missing, peer, same_text, same_time, skip};
 use crate::support::{cell, context, read_source, source};
 
 const PASSWORD: &str = "vcsim-secret";
@@ -54,70 +55,15 @@ fn start(program: &Path) -> Simulator {
     Simulator { url: text("url"), pin: text("pin_sha256"), child }
 }
 
-fn python() -> String {
-    std::env::var("FEDAUDIT_PYVMOMI_PYTHON").unwrap_or_else(|_| "python3".into())
-}
-
-fn missing() -> Option<&'static str> {
-    if program().is_none() {
-        return Some("no vcsim");
-    }
-    let import = Command::new(python()).args(["-c", "import pyVmomi"]).stderr(Stdio::null()).status();
-    (!import.is_ok_and(|status| status.success())).then_some("no Python with pyvmomi")
-}
-
-/// VMware's own client: what it read, and its session, which lasts as long as this.
-struct Peer {
-    client: Child,
-    read: Value,
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        drop(self.client.stdin.take());
-        let _ = self.client.wait();
-    }
-}
-
-fn peer(simulator: &Simulator) -> Peer {
-    let address = simulator.url.strip_prefix("https://").unwrap();
-    let (host, port) = address.rsplit_once(':').unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pyvmomi_events.py");
-    let mut client = Command::new(python())
-        .arg(script)
-        .args([host, port, "reader"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    writeln!(client.stdin.as_mut().unwrap(), "{PASSWORD}").unwrap();
-    let mut line = String::new();
-    BufReader::new(client.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    Peer { read: serde_json::from_str(&line).unwrap(), client }
-}
-
-/// The client rounds nanoseconds to microseconds where we cut them.
-fn same_time(ours: Option<String>, theirs: &Value) {
-    let micros = |text: &str| Time::parse(text).unwrap().time.micros();
-    match (ours, theirs.as_str()) {
-        (Some(ours), Some(theirs)) => assert!((micros(&ours) - micros(theirs)).abs() <= 1, "{ours} {theirs}"),
-        (ours, theirs) => assert_eq!(ours.as_deref(), theirs),
-    }
-}
-
-fn same_text(ours: Option<&str>, theirs: &Value) {
-    assert_eq!(ours, theirs.as_str().filter(|text| !text.is_empty()));
-}
-
 #[tokio::test]
 async fn vmwares_simulator_read_by_two_clients() {
+    let what = "vSphere against VMware's simulator";
+    let Some(program) = program() else { return skip(what, "no vcsim") };
     if let Some(reason) = missing() {
-        eprintln!("SKIPPED: vSphere against VMware's simulator: {reason}");
-        assert!(std::env::var_os("CI").is_none(), "CI has to have it: {reason}");
-        return;
+        return skip(what, reason);
     }
-    let simulator = start(&program().unwrap());
-    let peer = peer(&simulator);
+    let simulator = start(&program);
+    let peer = peer(&simulator.url, "reader", PASSWORD);
     let theirs = &peer.read;
     let folder = tempfile::tempdir().unwrap();
     let password = folder.path().join("password");
@@ -174,6 +120,18 @@ async fn vmwares_simulator_read_by_two_clients() {
         let (action, flags) = (cell(batch, "action", *row).unwrap(), cell(batch, "quality_flags", *row));
         assert!(action == "auth.logout" || flags.as_deref() == Some("own_reader"), "{action} {flags:?}");
     }
+
+    // The same backward, on another implementation of the latest page and of scrolling.
+    let backward = PageRequest {
+        page_size: Some(7),
+        direction: fedaudit_core::Direction::NewestFirst,
+        ..PageRequest::first("vim.events", Window::ALL)
+    };
+    let backward = read_source(&*source, &cx, backward).await;
+    let mut keys = backward.sorted_keys();
+    // Here, what is before the latest page begins inside it.
+    keys.dedup();
+    assert_eq!((keys, backward.rejected.len()), (answer.sorted_keys(), 0));
 
     // A window in the middle, and only logins.
     let times: Vec<Time> =
