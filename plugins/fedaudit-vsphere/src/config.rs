@@ -21,7 +21,7 @@ pub struct Config {
     #[serde(default)]
     pub protocol: Protocol,
     /// How this server writes the accounts that a query names: `["CORP\\{}", "{}@corp.example"]`. With it, and only with it, conditions
-    /// on `user_name` are pushed to the server. List every form, in the server's own spelling: its comparison may distinguish case.
+    /// on `user_name` are pushed to the server, if that turns out to compare without regard to case. List every form.
     #[serde(default)]
     pub user_forms: Vec<String>,
 }

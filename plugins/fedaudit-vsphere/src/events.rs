@@ -12,7 +12,7 @@ use crate::cursor::{Edge, Place, Way};
 use crate::fault::Failure;
 use crate::filter::Filter;
 use crate::normalize::{Position, position};
-use crate::record::{Members, Record};
+use crate::record::{Members, Records};
 use crate::redact::without_password;
 use crate::scroll::{self, Read};
 use crate::session::Session;
@@ -27,13 +27,13 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(values: &'a [Result<Record<'_>, Rejected>]) -> Self {
-        let mut batch = Self { records: Vec::with_capacity(values.len()), ..Self::default() };
-        for value in values {
-            let read = value.as_ref().map_err(Clone::clone).and_then(|record| {
-                let place = |members: Members<'a>| Ok((position(&members)?, record.json(), members));
-                let reject = |reason| Rejected { raw: without_password(record.json()), reason };
-                record.members().and_then(place).map_err(reject)
+    fn new(records: &'a Records<'_>) -> Self {
+        let mut batch = Self { records: Vec::with_capacity(records.len()), ..Self::default() };
+        for record in records.iter() {
+            let read = record.map_err(Clone::clone).and_then(|record| {
+                let json = record.json;
+                let place = |members: Members<'a>| Ok((position(&members)?, json, members));
+                record.members().and_then(place).map_err(|reason| Rejected { raw: without_password(json), reason })
             });
             match read {
                 Ok(record) => batch.records.push(record),

@@ -4,8 +4,9 @@
 //! # A tour of the code
 //!
 //! [`Config`] is the `[[source]]` table and [`VSphere`] the source. A fetch logs in when needed (`session`), makes a filter of
-//! the request (`filter`), reads a page through a collector (`events`, `collectors`) over one of two transports (`wire`; `transcode`
-//! and `schema` turn SOAP's XML into the VI JSON form), and turns records into rows (`record`, `catalogue`, `normalize`).
+//! the request (`filter`, `names`), reads a page through a collector (`events` decides, `scroll` calls, `cursor` remembers,
+//! `collectors` gives back) over one of two transports (`wire`; `xml`, `transcode` and `schema` turn SOAP into the VI JSON form),
+//! and turns records into rows (`record`, `catalogue`, `normalize`, `redact`).
 
 mod catalogue;
 mod collectors;
@@ -262,13 +263,13 @@ impl VSphere {
         let (records, server_time) = (answer.values(Declared::Other)?, answer.server_time());
         let normalizer = normalizer(cx, session);
         let seen_at = server_time.unwrap_or_else(|| cx.now());
-        let row = |record: &Result<Record<'_>, Rejected>| match record {
-            Ok(record) => normalizer.session(record.json(), seen_at, &mut rows).err(),
+        let row = |record: Result<Record<'_>, &Rejected>| match record {
+            Ok(record) => normalizer.session(record.json, seen_at, &mut rows).err(),
             Err(bad) => Some(bad.clone()),
         };
         let rejected = records.iter().filter_map(row).collect();
         let mut page = Page::last(rows.finish()?, EndReason::SinglePage);
-        if records.is_empty() {
+        if records.len() == 0 {
             page.observed
                 .notes
                 .push("the list of live sessions is empty, although this program's own should be in it".into());

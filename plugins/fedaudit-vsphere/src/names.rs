@@ -43,14 +43,14 @@ async fn ask(cx: &Context, session: &Arc<Session>) -> Result<bool, Failure> {
     };
     let found = read_next(cx, session, &collector, 1000).await?;
     session.destroy(cx, &collector.finish()).await;
-    let same = |record: &Record<'_>| with_account(record).is_some_and(|(found, _)| found == at);
+    let same = |record: Record<'_>| with_account(record).is_some_and(|(found, _)| found == at);
     let ignores = found.values(Declared::Event)?.iter().flatten().any(same);
     tracing::debug!(source = %cx.source, ignores, "the server's filter by account was tried");
     Ok(ignores)
 }
 
 /// The position and the account of an event whose account has letters.
-fn with_account(record: &Record<'_>) -> Option<(Position, String)> {
+fn with_account(record: Record<'_>) -> Option<(Position, String)> {
     let members = record.members().ok()?;
     let user = members.text("userName")?;
     user.chars().any(|c| c.is_ascii_alphabetic()).then_some(())?;

@@ -42,26 +42,29 @@ pub(crate) fn position(members: &Members<'_>) -> Result<Position, String> {
 }
 
 /// Members that have columns, or that only say what the columns say.
-const MAPPED: &[&str] = &[
-    "_typeName",
-    "key",
-    "chainId",
-    "createdTime",
-    "userName",
-    "datacenter",
-    "computeResource",
-    "host",
-    "vm",
-    "ds",
-    "net",
-    "dvs",
-    "fullFormattedMessage",
-    "ipAddress",
-    "userAgent",
-    "sessionId",
-    "eventTypeId",
-    "terminatedUsername",
-];
+fn has_column(member: &str) -> bool {
+    matches!(
+        member,
+        "_typeName"
+            | "key"
+            | "chainId"
+            | "createdTime"
+            | "userName"
+            | "datacenter"
+            | "computeResource"
+            | "host"
+            | "vm"
+            | "ds"
+            | "net"
+            | "dvs"
+            | "fullFormattedMessage"
+            | "ipAddress"
+            | "userAgent"
+            | "sessionId"
+            | "eventTypeId"
+            | "terminatedUsername"
+    )
+}
 
 /// The same of a live session.
 const SESSION_MAPPED: &[&str] =
@@ -411,7 +414,7 @@ fn user_type(original: Option<&str>, by_form: UserType) -> UserType {
 
 /// Every member without a column, as one object; empty if there is none.
 fn unmapped(members: &Members<'_>) -> String {
-    object_of(members, |name| !MAPPED.contains(&name))
+    object_of(members, |name| !has_column(name))
 }
 
 fn object_of(members: &Members<'_>, wanted: impl Fn(&str) -> bool) -> String {

@@ -4,51 +4,94 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+use fedaudit_core::Rejected;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A record in VI JSON form, received so or made of XML.
-#[derive(Debug)]
-pub(crate) struct Record<'d> {
-    json: Cow<'d, str>,
-    /// Where the members are, as far as that is known already.
+/// Records in VI JSON form, received so or made of XML: one text and one list of members for all of them.
+#[derive(Debug, Default)]
+pub(crate) struct Records<'d> {
+    /// What was made of XML; empty if the records stand in the document.
+    text: String,
+    /// Members of all records made of XML: name, and where in the text the value is.
     members: Vec<(&'d str, Range<usize>)>,
+    entries: Vec<Entry<'d>>,
 }
 
-impl<'d> Record<'d> {
-    /// As received.
-    pub(crate) fn from_json(json: &'d str) -> Self {
-        Self { json: json.into(), members: Vec::new() }
-    }
+#[derive(Debug)]
+enum Entry<'d> {
+    Received(&'d str),
+    Made { text: Range<usize>, members: Range<usize> },
+    Bad(Rejected),
+}
 
-    /// Made of XML, with the places of its members.
-    pub(crate) fn from_xml(json: String, members: Vec<(&'d str, Range<usize>)>) -> Self {
-        Self { json: json.into(), members }
-    }
-
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Record<'a> {
     /// The text.
-    pub(crate) fn json(&self) -> &str {
-        &self.json
+    pub(crate) json: &'a str,
+    known: Option<Members<'a>>,
+}
+
+impl<'d> Records<'d> {
+    /// As received.
+    pub(crate) fn received(records: impl IntoIterator<Item = &'d str>) -> Self {
+        Self { entries: records.into_iter().map(Entry::Received).collect(), ..Self::default() }
     }
 
-    /// The text for good.
-    pub(crate) fn into_json(self) -> String {
-        self.json.into_owned()
-    }
-
-    /// The members of the outermost object.
-    pub(crate) fn members(&self) -> Result<Members<'_>, String> {
-        if self.members.is_empty() {
-            return Members::parse(&self.json);
+    /// Made by something that writes a record's text and notes its members, or says why it cannot.
+    pub(crate) fn made(
+        elements: impl Iterator<Item = &'d str>,
+        size: usize,
+        make: impl Fn(&'d str, &mut String, &mut Vec<(&'d str, Range<usize>)>) -> Result<(), Rejected>,
+    ) -> Self {
+        let mut records = Self { text: String::with_capacity(size), ..Self::default() };
+        for element in elements {
+            let (text, members) = (records.text.len(), records.members.len());
+            records.entries.push(match make(element, &mut records.text, &mut records.members) {
+                Ok(()) => Entry::Made { text: text..records.text.len(), members: members..records.members.len() },
+                Err(bad) => {
+                    records.text.truncate(text);
+                    records.members.truncate(members);
+                    Entry::Bad(bad)
+                }
+            });
         }
-        let member = |(name, range): &(&'d str, Range<usize>)| (Cow::Borrowed(*name), &self.json[range.clone()]);
-        Ok(Members(self.members.iter().map(member).collect()))
+        records
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Each record, or why it is none.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Result<Record<'_>, &Rejected>> {
+        self.entries.iter().map(|entry| match entry {
+            Entry::Received(json) => Ok(Record { json, known: None }),
+            Entry::Made { text, members } => {
+                let members = Members::Known { text: &self.text, members: &self.members[members.clone()] };
+                Ok(Record { json: &self.text[text.clone()], known: Some(members) })
+            }
+            Entry::Bad(bad) => Err(bad),
+        })
+    }
+}
+
+impl<'a> Record<'a> {
+    /// The members of the outermost object.
+    pub(crate) fn members(self) -> Result<Members<'a>, String> {
+        self.known.map_or_else(|| Members::parse(self.json), Ok)
     }
 }
 
 /// A JSON object: names and values, each value undecoded.
-#[derive(Debug)]
-pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, &'a str)>);
+#[derive(Clone, Debug)]
+pub(crate) enum Members<'a> {
+    /// Read from text.
+    Parsed(Vec<(Cow<'a, str>, &'a str)>),
+    /// Noted when the text was written.
+    Known { text: &'a str, members: &'a [(&'a str, Range<usize>)] },
+}
 
 impl<'a> Members<'a> {
     /// Reads the outermost object only.
@@ -57,12 +100,19 @@ impl<'a> Members<'a> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a str)> {
-        self.0.iter().map(|(name, value)| (name.as_ref(), *value))
+        let count = match self {
+            Self::Parsed(members) => members.len(),
+            Self::Known { members, .. } => members.len(),
+        };
+        (0..count).map(|at| match self {
+            Self::Parsed(members) => (members[at].0.as_ref(), members[at].1),
+            Self::Known { text, members } => (members[at].0, &text[members[at].1.clone()]),
+        })
     }
 
     /// The value of a member; null is none.
     pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().find(|(member, _)| member == name).map(|(_, value)| *value).filter(|value| *value != "null")
+        self.iter().find(|(member, _)| *member == name).map(|(_, value)| value).filter(|value| *value != "null")
     }
 
     /// A text member, boxed or not; empty is none.
@@ -113,7 +163,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
                 while let Some(Name(name)) = map.next_key()? {
                     members.push((name, map.next_value::<&RawValue>()?.get()));
                 }
-                Ok(Members(members))
+                Ok(Members::Parsed(members))
             }
         }
         deserializer.deserialize_map(Collect)

@@ -209,7 +209,7 @@ pub(crate) fn brings_news(answer: &Answer, edge: &Edge) -> Result<bool, Failure>
         return Ok(true);
     }
     let seen = edge.seen();
-    Ok(positions(answer)?.any(|at| at.is_none_or(|at| !seen.contains(&at))))
+    Ok(positions(answer)?.into_iter().any(|at| at.is_none_or(|at| !seen.contains(&at))))
 }
 
 fn compare(latest: &Answer, edge: &Edge) -> Result<Latest, Failure> {
@@ -217,7 +217,7 @@ fn compare(latest: &Answer, edge: &Edge) -> Result<Latest, Failure> {
         return Ok(Latest::Silent);
     }
     let seen = edge.seen();
-    let ahead = positions(latest)?.flatten().any(|at| match edge.created {
+    let ahead = positions(latest)?.into_iter().flatten().any(|at| match edge.created {
         Some(created) if at.created == created => !seen.contains(&at),
         Some(created) => at.created > created,
         None => true,
@@ -225,7 +225,8 @@ fn compare(latest: &Answer, edge: &Edge) -> Result<Latest, Failure> {
     Ok(if ahead { Latest::Ahead } else { Latest::Delivered })
 }
 
-fn positions(answer: &Answer) -> Result<impl Iterator<Item = Option<Position>> + '_, Failure> {
-    let values = answer.values(Declared::Event)?;
-    Ok(values.into_iter().map(|record| position(&record.ok()?.members().ok()?).ok()))
+/// Where each event stands; nothing where that cannot be read.
+fn positions(answer: &Answer) -> Result<Vec<Option<Position>>, Failure> {
+    let records = answer.values(Declared::Event)?;
+    Ok(records.iter().map(|record| position(&record.ok()?.members().ok()?).ok()).collect())
 }

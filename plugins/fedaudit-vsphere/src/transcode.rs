@@ -9,7 +9,6 @@ use std::ops::Range;
 use memchr::memmem::{self, Finder};
 use memchr::{memchr, memchr2};
 
-use crate::record::Record;
 use crate::schema::{Leaf, is_array, leaf, object_type, primitive};
 use crate::xml::{Tag, Token, Tokens, resolve};
 
@@ -94,23 +93,25 @@ pub(crate) fn xsi_prefixes(document: &str) -> Vec<&str> {
 
 /// One element as VI JSON text.
 pub(crate) fn to_json(element: &str, declared: Declared) -> Result<String, String> {
-    to_record(element, declared, &xsi_prefixes(element)).map(Record::into_json)
+    let mut json = String::with_capacity(element.len());
+    write_json(element, declared, &xsi_prefixes(element), &mut json, &mut Vec::new()).map(|()| json)
 }
 
-/// One element as a record: VI JSON text, and where its members are. `prefixes` name types besides `xsi`.
-pub(crate) fn to_record<'x>(element: &'x str, declared: Declared, prefixes: &[&str]) -> Result<Record<'x>, String> {
-    let mut writer = Writer {
-        tokens: Tokens::new(element),
-        out: String::with_capacity(element.len()),
-        members: Vec::with_capacity(16),
-        prefixes,
-    };
+/// Writes one element as VI JSON text, and where in the text the members of the record are. `prefixes` name types besides
+/// `xsi`.
+pub(crate) fn write_json<'x>(
+    element: &'x str,
+    declared: Declared,
+    prefixes: &[&str],
+    out: &mut String,
+    members: &mut Vec<(&'x str, Range<usize>)>,
+) -> Result<(), String> {
+    let mut writer = Writer { tokens: Tokens::new(element), out, members, prefixes };
     loop {
         match writer.tokens.next()? {
             Some(Token::Open(tag)) => {
                 let event = declared == Declared::Event && !tag.empty;
-                writer.value(tag, &Place { parent: "", member: "", event, depth: 0 })?;
-                return Ok(Record::from_xml(writer.out, writer.members));
+                return writer.value(tag, &Place { parent: "", member: "", event, depth: 0 });
             }
             Some(_) => {}
             None => return Err("there is no element".into()),
@@ -125,12 +126,12 @@ struct Place<'x> {
     depth: usize,
 }
 
-struct Writer<'x, 'p> {
+struct Writer<'x, 'o> {
     tokens: Tokens<'x>,
-    out: String,
+    out: &'o mut String,
     /// The members of the outermost object.
-    members: Vec<(&'x str, Range<usize>)>,
-    prefixes: &'p [&'p str],
+    members: &'o mut Vec<(&'x str, Range<usize>)>,
+    prefixes: &'o [&'o str],
 }
 
 /// What the attributes of an element say.
@@ -206,16 +207,16 @@ impl<'x> Writer<'x, '_> {
         }
         if let Some(kind) = types.reference {
             self.out.push_str("{\"_typeName\":\"ManagedObjectReference\",\"type\":");
-            quote(&mut self.out, kind);
+            quote(self.out, kind);
             self.out.push_str(",\"value\":");
-            quote(&mut self.out, text);
+            quote(self.out, text);
             self.out.push('}');
             return;
         }
         if let Some(xsi) = types.xsi {
             let known = primitive(xsi);
             self.out.push_str("{\"_typeName\":");
-            quote(&mut self.out, known.map_or(xsi, |(name, _)| name));
+            quote(self.out, known.map_or(xsi, |(name, _)| name));
             // An object without members, an empty array, or a boxed value.
             if xsi.starts_with("ArrayOf") {
                 self.out.push_str(",\"_value\":[]");
@@ -240,7 +241,7 @@ impl<'x> Writer<'x, '_> {
             (Leaf::Int, _) if is_json_number(trimmed) => self.out.push_str(trimmed),
             (Leaf::Bool, "true" | "1") => self.out.push_str("true"),
             (Leaf::Bool, "false" | "0") => self.out.push_str("false"),
-            _ => quote(&mut self.out, text),
+            _ => quote(self.out, text),
         }
     }
 
@@ -256,7 +257,7 @@ impl<'x> Writer<'x, '_> {
         if let Some(name) = type_name {
             self.out.push_str("\"_typeName\":");
             let start = self.out.len();
-            quote(&mut self.out, name);
+            quote(self.out, name);
             self.note("_typeName", start, place);
         }
         let parent = type_name.unwrap_or_default();
@@ -277,7 +278,7 @@ impl<'x> Writer<'x, '_> {
                     if !self.out.ends_with('{') {
                         self.out.push(',');
                     }
-                    quote(&mut self.out, name);
+                    quote(self.out, name);
                     self.out.push(':');
                     start = self.out.len();
                     open_array = boxed_array || is_array(parent, name);
@@ -379,6 +380,7 @@ fn escape(out: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Members;
 
     fn event(xml: &str) -> String {
         to_json(xml, Declared::Event).unwrap()
@@ -428,18 +430,22 @@ mod tests {
         let document = r#"<val xmlns:_XMLSchema-instance="http://www.w3.org/2001/XMLSchema-instance" xmlns:xsd='x' ><Event _XMLSchema-instance:type="UserLoginSessionEvent"><key>1</key></Event><Event><key>2</key></Event></val>"#;
         let prefixes = xsi_prefixes(document);
         assert_eq!(prefixes, ["_XMLSchema-instance"]);
-        let json: Vec<String> = elements(document, "Event")
-            .map(|xml| to_record(xml, Declared::Event, &prefixes).unwrap().into_json())
-            .collect();
+        let json = elements(document, "Event").map(|xml| {
+            let mut json = String::new();
+            write_json(xml, Declared::Event, &prefixes, &mut json, &mut Vec::new()).unwrap();
+            json
+        });
+        let json: Vec<String> = json.collect();
         assert_eq!(json, [r#"{"_typeName":"UserLoginSessionEvent","key":1}"#, r#"{"_typeName":"Event","key":2}"#]);
     }
 
     #[test]
     fn members_are_found_without_a_second_look() {
         let xml = r#"<r xsi:type="RoleAddedEvent"><key>1</key><role><roleId>5</roleId><name>&quot;</name></role><privilegeList>a</privilegeList><privilegeList>b</privilegeList><odd>1</odd><odd>2</odd><last/></r>"#;
-        let record = to_record(xml, Declared::Event, &[]).unwrap();
-        let parsed = crate::record::Members::parse(record.json()).unwrap();
-        let known = record.members().unwrap();
+        let (mut json, mut members) = (String::from("before"), Vec::new());
+        write_json(xml, Declared::Event, &[], &mut json, &mut members).unwrap();
+        let parsed = Members::parse(&json["before".len()..]).unwrap();
+        let known = Members::Known { text: &json, members: &members };
         assert_eq!(known.iter().collect::<Vec<_>>(), parsed.iter().collect::<Vec<_>>());
         assert_eq!(known.iter().count(), 6);
     }

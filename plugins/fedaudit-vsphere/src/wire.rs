@@ -9,9 +9,9 @@ use serde_json::value::RawValue;
 
 use crate::fault::{Failure, Fault};
 use crate::filter::element;
-use crate::record::Record;
+use crate::record::Records;
 use crate::redact::without_password;
-use crate::transcode::{Declared, elements, quote, readable, to_json, to_record, xsi_prefixes};
+use crate::transcode::{Declared, elements, quote, readable, to_json, write_json, xsi_prefixes};
 
 /// A managed object on the server.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -129,24 +129,26 @@ impl Answer {
     }
 
     /// Every value of the answer, each on its own: a bad one is rejected, not the answer.
-    pub(crate) fn values(&self, declared: Declared) -> Result<Vec<Result<Record<'_>, Rejected>>> {
+    pub(crate) fn values(&self, declared: Declared) -> Result<Records<'_>> {
         let Some(element) = self.element else {
-            return Ok(json_values(&self.document)?.into_iter().map(|raw| Ok(Record::from_json(raw.get()))).collect());
+            return Ok(Records::received(json_values(&self.document)?.into_iter().map(RawValue::get)));
         };
         let prefixes = xsi_prefixes(&self.document);
-        let record =
-            |xml| to_record(xml, declared, &prefixes).map_err(|reason| Rejected { raw: without_password(xml), reason });
-        Ok(elements(&self.document, element).map(record).collect())
+        // The other form is shorter, as a rule.
+        Ok(Records::made(elements(&self.document, element), self.document.len(), |xml, out, members| {
+            write_json(xml, declared, &prefixes, out, members)
+                .map_err(|reason| Rejected { raw: without_password(xml), reason })
+        }))
     }
 
     /// The one value of the answer.
     pub(crate) fn value(&self) -> Result<Option<String>> {
-        let first = self.values(Declared::Other)?.into_iter().next();
-        let value = first.map(|value| match value {
-            Ok(record) => Ok(record.into_json()),
-            Err(bad) => Err(Error::new(ErrorKind::Malformed, bad.reason)),
+        let records = self.values(Declared::Other)?;
+        let first = records.iter().next().map(|value| match value {
+            Ok(record) => Ok(record.json.to_owned()),
+            Err(bad) => Err(Error::new(ErrorKind::Malformed, bad.reason.clone())),
         });
-        value.transpose()
+        first.transpose()
     }
 }
 

@@ -116,7 +116,7 @@ impl<'x> Tokens<'x> {
 impl<'x> Tag<'x> {
     /// The name without its prefix.
     pub(crate) fn local_name(&self) -> &'x str {
-        self.name.split_once(':').map_or(self.name, |(_, local)| local)
+        self.name.bytes().position(|byte| byte == b':').map_or(self.name, |at| &self.name[at + 1..])
     }
 
     /// Whether it has any attribute.
