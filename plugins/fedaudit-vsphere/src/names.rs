@@ -15,7 +15,7 @@ use crate::transcode::Declared;
 use crate::wire::Call;
 
 /// Events among which one with an account is looked for.
-const SAMPLE: usize = 50;
+const SAMPLE: usize = 20;
 
 /// Whether a condition on accounts can be left to the server. One answer for the whole login.
 pub(crate) async fn ignores_case(cx: &Context, session: &Arc<Session>) -> Result<bool, Failure> {

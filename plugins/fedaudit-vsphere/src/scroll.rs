@@ -16,7 +16,7 @@ use crate::transcode::Declared;
 use crate::wire::{Answer, Call, Ref};
 
 /// Events in the latest page that tells whether an empty page is the end.
-pub(crate) const LATEST: usize = 50;
+pub(crate) const LATEST: usize = 10;
 /// Empty pages in a row that are passed over when something says that more follows: the server takes out what the account
 /// may not see after it made a page.
 const EMPTY_PAGES: usize = 64;

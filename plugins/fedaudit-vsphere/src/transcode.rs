@@ -470,4 +470,58 @@ mod tests {
         assert!(to_json(&deep, Declared::Other).is_err());
         assert_eq!(readable(b"a\x01b\xffc".to_vec()), "a\u{fffd}b\u{fffd}c");
     }
+
+    /// Whatever a product or a wire does to a record, the answer is a text that is JSON, or a reason.
+    #[test]
+    fn damage_is_a_reason_and_nothing_worse() {
+        let record = r#"<e:returnval xmlns:x="http://www.w3.org/2001/XMLSchema-instance" x:type="AccountCreatedEvent"><key>-7</key>
+            <userName>CORP\ü&amp;&#x41;</userName><spec><id>a</id><password>p</password></spec><n a='>'/><![CDATA[<]]><!-- --></e:returnval>"#;
+        let pieces = [
+            "<",
+            ">",
+            "/",
+            "\"",
+            "'",
+            "&",
+            ";",
+            "<!--",
+            "-->",
+            "<![CDATA[",
+            "]]>",
+            "\\",
+            "\u{0}",
+            "é",
+            "password",
+            "=",
+            ":",
+            "x:type",
+        ];
+        let (mut read, mut refused) = (0, 0);
+        let boundaries: Vec<usize> = record.char_indices().map(|(at, _)| at).collect();
+        for (number, &at) in boundaries.iter().enumerate() {
+            for (other, piece) in pieces.iter().enumerate() {
+                let end = boundaries[(number + other * 7).min(boundaries.len() - 1)].max(at);
+                // Cut out, put in, cut off.
+                for damaged in [
+                    format!("{}{}", &record[..at], &record[end..]),
+                    format!("{}{piece}{}", &record[..at], &record[at..]),
+                    record[..at].to_owned(),
+                ] {
+                    let document = readable(damaged.into_bytes());
+                    for element in elements(&document, "e:returnval") {
+                        match to_json(element, Declared::Event) {
+                            Ok(json) => {
+                                read += 1;
+                                serde_json::from_str::<serde_json::Value>(&json)
+                                    .unwrap_or_else(|error| panic!("{error}: {json}"));
+                            }
+                            Err(_) => refused += 1,
+                        }
+                        assert!(crate::redact::without_password(element).len() <= element.len() + 40);
+                    }
+                }
+            }
+        }
+        assert!(read > 1000 && refused > 1000, "{read} {refused}");
+    }
 }

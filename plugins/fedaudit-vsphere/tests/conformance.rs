@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail and may speak")]
 
+mod listed;
 mod peer;
 mod reading;
 mod records;
