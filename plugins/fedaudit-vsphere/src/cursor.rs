@@ -44,8 +44,13 @@ pub(crate) struct Edge {
     /// Time in µs and key.
     seen: Vec<(i64, i64)>,
     /// Pages read: a page of nothing but unreadable records is progress, too.
-    pub(crate) pages: u64,
+    pages: u64,
+    /// Pages in a row that moved nothing.
+    idle: u32,
 }
+
+/// Pages that move nothing are late events, or records that cannot be read; so many in a row are one page over and over.
+const MAX_IDLE: u32 = 64;
 
 /// Which way an edge moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,14 +109,15 @@ impl Edge {
         self.seen.iter().map(|&(created, key)| Position { created: Time::from_micros(created), key }).collect()
     }
 
-    /// Whether events near the edge are remembered at all.
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.seen.is_empty()
+    /// Whether reading gets nowhere.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.idle > MAX_IDLE
     }
 
-    /// Moves the edge over a page.
+    /// Moves the edge over a page, of which it is handed what it did not remember.
     pub(crate) fn advance(&mut self, toward: Toward, delivered: impl IntoIterator<Item = Position>) {
         self.pages += 1;
+        self.idle += 1;
         let before = self.seen.len();
         self.seen.extend(delivered.into_iter().map(|at| (at.created.micros(), at.key)));
         if self.seen.len() == before {
@@ -130,6 +136,10 @@ impl Edge {
                 (last, known.map_or(last + overlap, |known| known.min(last + overlap)))
             }
         };
+        let new_at_the_edge = self.seen[before..].iter().any(|(created, _)| *created == last);
+        if new_at_the_edge {
+            self.idle = 0;
+        }
         self.keep(toward, from);
         if self.seen.len() > MAX_SEEN {
             from = last;
@@ -162,7 +172,7 @@ mod tests {
     #[test]
     fn an_edge_remembers_what_a_new_collector_sends_again() {
         let mut edge = Edge::default();
-        assert!(edge.is_fresh() && resume(&edge).is_none());
+        assert!(edge.seen().is_empty() && resume(&edge).is_none());
         edge.advance(Toward::Newer, [at(1_000_000, 1), at(5_000_000, 3), at(5_200_000, -2)]);
         assert_eq!(resume(&edge), Some(4_200_000));
         assert!(edge.seen().contains(&at(5_000_000, 3)) && !edge.seen().contains(&at(1_000_000, 1)));
@@ -173,6 +183,23 @@ mod tests {
         assert_eq!((resume(&edge), edge.pages), (Some(5_202_999), 3));
         edge.advance(Toward::Newer, std::iter::empty());
         assert_eq!((edge.created, edge.pages), (Some(Time::from_micros(5_300_000)), 4));
+    }
+
+    #[test]
+    fn one_page_over_and_over_is_noticed() {
+        let page = || [at(1_000_000, 1), at(9_000_000, 2)].into_iter();
+        let mut read = Edge::default();
+        for number in 0..=MAX_IDLE + 1 {
+            assert!(!read.is_stuck(), "page {number}");
+            let seen = read.seen();
+            read.advance(Toward::Newer, page().filter(|at| !seen.contains(at)));
+        }
+        assert!(read.is_stuck());
+        // More events of one instant are progress.
+        for key in 0..200 {
+            read.advance(Toward::Newer, [at(9_000_000, key + 3)]);
+        }
+        assert!(!read.is_stuck());
     }
 
     #[test]

@@ -181,6 +181,9 @@ impl PageReader<'_> {
         let (edge, toward) = way.edge();
         let remembered = edge.seen();
         edge.advance(toward, records.iter().map(|(at, ..)| *at).filter(|at| !remembered.contains(at)));
+        if edge.is_stuck() && self.request.follow.is_none() {
+            return Err(scroll::stuck().into());
+        }
         let frontier = way.frontier();
         let cursor = Cursor::new(&Place { server: self.server.map(str::to_owned), way })?;
         lease.rest(&self.address(&cursor));

@@ -122,13 +122,14 @@ pub(crate) async fn forward(
 ) -> Result<Read, Failure> {
     let mut latest = None;
     let mut empty = 0;
+    let mut repeats = Repeats::of(edge, count);
     loop {
         let answer = read_next(cx, session, lease, count).await?;
         if !answer.is_empty() {
-            if brings_news(&answer, edge)? {
-                return Ok(Read::Page(answer));
+            if repeats.pass_over(&answer, edge)? {
+                continue;
             }
-            continue;
+            return Ok(Read::Page(answer));
         }
         empty += 1;
         let seen = match &latest {
@@ -167,12 +168,13 @@ pub(crate) async fn backward(
     count: usize,
     edge: &Edge,
 ) -> Result<Read, Failure> {
+    let mut repeats = Repeats::of(edge, count);
     loop {
         let answer = read_previous(cx, session, lease, count).await?;
         if answer.is_empty() {
             return Ok(Read::End(answer, None));
         }
-        if brings_news(&answer, edge)? {
+        if !repeats.pass_over(&answer, edge)? {
             return Ok(Read::Page(answer));
         }
     }
@@ -189,11 +191,12 @@ pub(crate) async fn wait(
 ) -> Result<Answer, Failure> {
     let until = cx.now().plus(patience);
     let mut pause = Duration::from_millis(500);
+    let mut repeats = Repeats::of(edge, count);
     loop {
         let answer = read_next(cx, session, lease, count).await?;
         let empty = answer.is_empty();
         let left = Duration::from_micros((until.micros() - cx.now().micros()).max(0) as u64);
-        if left.is_zero() || (!empty && brings_news(&answer, edge)?) {
+        if left.is_zero() || (!empty && !repeats.pass_over(&answer, edge)?) {
             return Ok(answer);
         }
         if empty {
@@ -205,11 +208,40 @@ pub(crate) async fn wait(
 
 /// Whether a page has anything that was not delivered. What cannot be read counts as news.
 pub(crate) fn brings_news(answer: &Answer, edge: &Edge) -> Result<bool, Failure> {
-    if edge.is_fresh() {
-        return Ok(true);
-    }
+    Ok(repeated(answer, edge)? == 0)
+}
+
+/// How many events a page has, if all of them were delivered before.
+fn repeated(answer: &Answer, edge: &Edge) -> Result<usize, Failure> {
     let seen = edge.seen();
-    Ok(positions(answer)?.into_iter().any(|at| at.is_none_or(|at| !seen.contains(&at))))
+    if seen.is_empty() {
+        return Ok(0);
+    }
+    let positions = positions(answer)?;
+    let all = positions.iter().all(|at| at.is_some_and(|at| seen.contains(&at)));
+    Ok(if all { positions.len() } else { 0 })
+}
+
+/// A new collector repeats what is remembered, once. One that repeats more does not move.
+struct Repeats(usize);
+
+impl Repeats {
+    fn of(edge: &Edge, count: usize) -> Self {
+        Self(edge.seen().len() + count)
+    }
+
+    /// Whether the page is to be passed over.
+    fn pass_over(&mut self, answer: &Answer, edge: &Edge) -> Result<bool, Failure> {
+        let repeated = repeated(answer, edge)?;
+        self.0 = self.0.checked_sub(repeated).ok_or_else(stuck)?;
+        Ok(repeated > 0)
+    }
+}
+
+/// The error for a server that sends one page over and over.
+pub(crate) fn stuck() -> Error {
+    Error::new(ErrorKind::Malformed, "the server keeps sending the same events")
+        .hint("stopped instead of reading them forever; rows after them are missing")
 }
 
 fn compare(latest: &Answer, edge: &Edge) -> Result<Latest, Failure> {

@@ -96,6 +96,7 @@ impl Inner {
         };
         let login = state.logins.get_mut(token).ok_or_else(|| not_found(&call.object))?;
         let mut collector = login.collectors.remove(&call.object).ok_or_else(gone)?;
+        let before = collector.at;
         let answer = match call.method.as_str() {
             "DestroyCollector" => return Ok(Reply::Void),
             "ReadNextEvents" => count(call).map(|count| Reply::Events(self.next(state, &mut collector, count))),
@@ -119,6 +120,9 @@ impl Inner {
                 value: Ok(Property::Events(self.latest_page(state, &collector).1)),
             }),
         };
+        if self.options.stuck_collectors && call.method.starts_with("Read") {
+            collector.at = before;
+        }
         if let Some(login) = state.logins.get_mut(token) {
             login.collectors.insert(call.object.clone(), collector);
         }

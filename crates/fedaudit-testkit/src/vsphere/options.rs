@@ -57,6 +57,8 @@ pub struct Options {
     pub hidden: Option<Range<i32>>,
     /// Reading forward ends after the event with this key for good, whatever the latest page holds.
     pub stops_after: Option<i32>,
+    /// Collectors do not move: every page is the first one.
+    pub stuck_collectors: bool,
     /// All logins end before this call (counted without logins) is answered.
     pub expire_after: Option<u64>,
     /// All logins end whenever so many calls were answered.
@@ -110,6 +112,7 @@ impl Default for Options {
             refuse_codes: false,
             hidden: None,
             stops_after: None,
+            stuck_collectors: false,
             expire_after: None,
             expire_every: None,
             fault_in_200: false,

@@ -6,7 +6,7 @@ mod newest_first;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fedaudit_core::{EndReason, ErrorKind, Next, PageRequest, Time, Window};
+use fedaudit_core::{Direction, EndReason, ErrorKind, Next, PageRequest, Time, Window};
 use fedaudit_testkit::vsphere::Options;
 
 use crate::support::{Answer, Bench, START, event, many, read, world, world_of};
@@ -146,6 +146,32 @@ async fn a_server_that_stops_short_is_an_error() {
         assert_eq!(seen, (0..42).collect::<Vec<_>>());
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.hint_text().unwrap().contains("rows after the last one are missing"));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_sends_one_page_for_ever_is_an_error() {
+    // Within the second that a cursor remembers, and over many of them.
+    for world in [world_of(many(9)), world_of(many(90))] {
+        for protocol in PROTOCOLS {
+            for direction in [Direction::Any, Direction::NewestFirst] {
+                let options = Options { stuck_collectors: true, ..Options::default() };
+                let bench = Bench::start(Arc::clone(&world), options, protocol, "").await;
+                let mut request =
+                    PageRequest { direction, ..pages_of(if world.vsphere.events.len() < 10 { 3 } else { 30 }) };
+                let mut pages = 0;
+                let error = loop {
+                    match bench.source.fetch(&bench.cx, &request).await.map(|page| page.next) {
+                        Ok(Next::More(cursor)) => request.cursor = Some(cursor),
+                        Ok(Next::End(end)) => panic!("{end:?} after {pages} pages"),
+                        Err(error) => break error,
+                    }
+                    pages += 1;
+                    assert!(pages < 100);
+                };
+                assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
+            }
+        }
     }
 }
 
