@@ -247,7 +247,8 @@ fn fault_of(answer: &Answer) -> Option<Fault> {
     if answer.element.is_some() {
         // A fault is all there is, at the beginning: a page of events need not be looked through.
         let head = &document[..document.floor_char_boundary(2000)];
-        return head.contains("<faultcode>").then(|| soap_fault(document)).flatten();
+        let fault = answer.status == 500 || head.contains("<faultcode>");
+        return fault.then(|| soap_fault(document)).flatten();
     }
     let object = document.trim_start().starts_with('{');
     (object && (answer.status == 500 || document.contains("\"faultstring\"")))

@@ -55,7 +55,7 @@ async fn pages_out_of_order() {
         let whole = read_with(Options::default(), protocol, &world, 60).await;
         assert_eq!(whole.keys(), (0..60).collect::<Vec<_>>(), "a page is sorted");
         // A login that is lost in the middle of it.
-        for expire_after in 5..12 {
+        for expire_after in [5, 8, 11] {
             let options = Options { expire_after: Some(expire_after), ..Options::default() };
             let answer = read_with(options, protocol, &world, 7).await;
             assert_eq!(answer.sorted_keys(), (0..60).collect::<Vec<_>>());
@@ -90,7 +90,7 @@ async fn a_lost_collector_is_made_anew_and_nothing_is_lost() {
     let world = world_of(many(300));
     for protocol in PROTOCOLS {
         for lost_collector in ["ManagedObjectNotFound", "InvalidState"] {
-            for lose_collectors_after in 4..12 {
+            for lose_collectors_after in [4, 5, 7, 10] {
                 let options = Options {
                     lose_collectors_after: Some(lose_collectors_after),
                     lost_collector,

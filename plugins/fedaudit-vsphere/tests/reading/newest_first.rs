@@ -111,7 +111,7 @@ async fn newest_first_survives_what_forward_reading_does() {
     let world = world_of(many(200));
     for protocol in PROTOCOLS {
         let everything: Vec<i64> = (0..200).collect();
-        for after in 4..14 {
+        for after in [4, 6, 7, 9, 12] {
             for options in [
                 Options { expire_after: Some(after), ..Options::default() },
                 Options { lose_collectors_after: Some(after), ..Options::default() },
