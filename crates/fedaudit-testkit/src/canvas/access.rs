@@ -1,8 +1,9 @@
 //! Who may ask: access tokens, the refresh grant, and the budget of requests.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, Limits};
 use super::{Options, Reply};
 
 /// A developer key and the refresh token that a user once granted to it.
@@ -21,20 +22,55 @@ pub(super) struct Access {
     token: String,
     oauth: Option<OAuthClient>,
     token_requests: Option<u64>,
+    refreshes: Option<usize>,
+    limits: Limits,
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    bucket: Bucket,
+    /// One for each token.
+    buckets: HashMap<String, Bucket>,
     /// Access tokens bought so far, with the requests made with each.
     bought: Vec<(String, u64)>,
     requests: u64,
+    audits: u64,
+    in_flight: usize,
+    peak: usize,
 }
 
-/// A request in flight.
+/// A request in flight. Dropped without being settled (the client went away), it costs nothing.
 #[derive(Debug)]
-pub(super) struct Reservation(());
+pub(super) struct Reservation<'a> {
+    access: &'a Access,
+    token: &'a str,
+    since: f64,
+    is_settled: bool,
+}
+
+impl Reservation<'_> {
+    /// Ends it at its real cost; returns what remains of the budget.
+    pub(super) fn settle(&mut self, now: f64, cost: f64) -> f64 {
+        self.is_settled = true;
+        let mut state = self.access.state();
+        state.in_flight -= 1;
+        state.bucket(self.token, self.access.limits).settle(now, cost)
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.settle(self.since, 0.0);
+        }
+    }
+}
+
+impl State {
+    fn bucket(&mut self, token: &str, limits: Limits) -> &mut Bucket {
+        self.buckets.entry(token.to_owned()).or_insert_with(|| Bucket::new(limits))
+    }
+}
 
 impl Access {
     pub(super) fn new(options: &Options) -> Self {
@@ -42,7 +78,9 @@ impl Access {
             token: options.token.clone(),
             oauth: options.oauth.clone(),
             token_requests: options.token_requests,
-            state: Mutex::new(State { bucket: Bucket::new(options.limits), bought: Vec::new(), requests: 0 }),
+            refreshes: options.refreshes,
+            limits: options.limits,
+            state: Mutex::default(),
         }
     }
 
@@ -72,12 +110,28 @@ impl Access {
         if self.token_requests.is_some_and(|most| *used > most) { invalid("Expired access token.") } else { Ok(()) }
     }
 
-    pub(super) fn reserve(&self, now: f64) -> Result<Reservation, f64> {
-        self.state().bucket.reserve(now).map(Reservation)
+    /// Lets a request in, if the token's budget allows it.
+    pub(super) fn reserve<'a>(&'a self, token: &'a str, now: f64) -> Option<Reservation<'a>> {
+        let mut state = self.state();
+        state.bucket(token, self.limits).reserve(now).ok()?;
+        state.in_flight += 1;
+        state.peak = state.peak.max(state.in_flight);
+        Some(Reservation { access: self, token, since: now, is_settled: false })
     }
 
-    pub(super) fn settle(&self, _reservation: &Reservation, cost: f64, now: f64) -> f64 {
-        self.state().bucket.settle(now, cost)
+    /// What remains of a token's budget.
+    pub(super) fn remaining(&self, token: &str, now: f64) -> f64 {
+        self.state().bucket(token, self.limits).remaining(now)
+    }
+
+    pub(super) fn peak(&self) -> usize {
+        self.state().peak
+    }
+
+    pub(super) fn next_audit(&self) -> u64 {
+        let mut state = self.state();
+        state.audits += 1;
+        state.audits
     }
 
     pub(super) fn next_request(&self) -> u64 {
@@ -111,6 +165,9 @@ impl Access {
             return wrong("invalid_request", "refresh_token not found");
         }
         let mut state = self.state();
+        if self.refreshes.is_some_and(|most| state.bought.len() >= most) {
+            return wrong("invalid_grant", "refresh_token revoked");
+        }
         let token = format!("7~bought-{}", state.bought.len() + 1);
         let body = format!(
             r#"{{"access_token":"{token}","token_type":"Bearer","user":{{"id":{},"name":"Auditor","global_id":"10000000000{}"}},"expires_in":3600,"canvas_region":"us-east-1"}}"#,

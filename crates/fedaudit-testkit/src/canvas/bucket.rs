@@ -40,7 +40,9 @@ impl Bucket {
         self.at = self.at.max(now);
     }
 
-    fn remaining(&self) -> f64 {
+    /// What remains until requests are refused.
+    pub fn remaining(&mut self, now: f64) -> f64 {
+        self.leak(now);
         self.limits.high_water - self.level
     }
 
@@ -48,7 +50,7 @@ impl Bucket {
     pub fn reserve(&mut self, now: f64) -> Result<(), f64> {
         self.leak(now);
         if self.level >= self.limits.high_water {
-            return Err(self.remaining());
+            return Err(self.remaining(now));
         }
         self.level = (self.level + self.limits.up_front).min(self.limits.maximum);
         Ok(())
@@ -59,7 +61,7 @@ impl Bucket {
         self.leak(now);
         let settled = self.level - self.limits.up_front + cost + self.limits.extra_cost;
         self.level = settled.clamp(0.0, self.limits.maximum);
-        self.remaining()
+        self.remaining(now)
     }
 }
 

@@ -10,11 +10,13 @@ pub(super) const READER_ID: i64 = 990_001;
 pub(super) const READER_LOGIN_ID: i64 = 990_002;
 const READER_NAME: &str = "Auditor";
 const READER_LOGIN: &str = "auditor";
-/// Number of the one sub-account.
-const FACULTY: i64 = 990_100;
+/// Number of the sub-account.
+pub(super) const FACULTY: i64 = 990_100;
+/// Number of the account below that.
+pub(super) const DEPARTMENT: i64 = 990_101;
 
 /// An id, perhaps with its shard in front: `1~123`.
-fn number(id: &str) -> Option<i64> {
+pub(super) fn number(id: &str) -> Option<i64> {
     let local = id.split_once('~').map_or(id, |(_, local)| local);
     local.parse().ok().filter(|id| *id > 0)
 }
@@ -24,6 +26,11 @@ impl Server {
     pub(super) fn root_account_number(&self, id: &str) -> Option<i64> {
         let root = self.world.canvas.root_account_id;
         (matches!(id, "self" | "default") || number(id) == Some(root)).then_some(root)
+    }
+
+    /// Any account by its number, and the root account by any of its names.
+    pub(super) fn any_account_number(&self, id: &str) -> Option<i64> {
+        self.root_account_number(id).or_else(|| number(id).filter(|id| [FACULTY, DEPARTMENT].contains(id)))
     }
 
     pub(super) fn user_number(&self, id: &str) -> Option<i64> {
@@ -75,35 +82,47 @@ impl Server {
         account_json(canvas.root_account_id, &canvas.root_account_name, None, Some(&canvas.root_account_uuid))
     }
 
-    fn faculty_json(&self) -> String {
-        account_json(FACULTY, "Faculty of Arts", Some(self.world.canvas.root_account_id), None)
+    fn sub_account_json(&self, id: i64) -> String {
+        let root = self.world.canvas.root_account_id;
+        match id {
+            DEPARTMENT => account_json(id, "Department of History", Some((FACULTY, root)), None),
+            _ => account_json(id, "Faculty of Arts", Some((root, root)), None),
+        }
     }
 
     /// The accounts that the reader administers; without a role there are none.
-    pub(super) fn accounts(&self) -> Reply {
+    pub(super) fn accounts(&self, asked: &Asked<'_>) -> Reply {
         if self.options.may_view {
-            Reply::json(200, format!("[{},{}]", self.root_account_json(), self.faculty_json()))
+            let below = [FACULTY, DEPARTMENT].map(|id| self.sub_account_json(id));
+            self.numbered(asked, &[self.root_account_json()].into_iter().chain(below).collect::<Vec<_>>())
         } else {
             Reply::json(200, "[]")
         }
     }
 
     pub(super) fn account(&self, id: &str) -> Reply {
-        if self.root_account_number(id).is_some() {
-            Reply::json(200, self.root_account_json())
-        } else if number(id) == Some(FACULTY) {
-            Reply::json(200, self.faculty_json())
-        } else {
-            Reply::not_found()
+        match self.any_account_number(id) {
+            Some(_) if !self.options.may_view_account => self.denied(),
+            Some(found @ (FACULTY | DEPARTMENT)) => Reply::json(200, self.sub_account_json(found)),
+            Some(_) => Reply::json(200, self.root_account_json()),
+            None => Reply::not_found(),
         }
     }
 
-    pub(super) fn sub_accounts(&self, id: &str) -> Reply {
-        match self.root_account_number(id) {
-            Some(_) if self.options.may_view => Reply::json(200, format!("[{}]", self.faculty_json())),
-            Some(_) => self.denied(),
-            None => Reply::not_found(),
+    /// The accounts below one: its children, or with `recursive` all of them.
+    pub(super) fn sub_accounts(&self, asked: &Asked<'_>, id: &str) -> Reply {
+        let Some(account) = self.any_account_number(id) else { return Reply::not_found() };
+        if !self.options.may_view {
+            return self.denied();
         }
+        let recursive = asked.parameter("recursive").is_some_and(|text| matches!(text, "true" | "1"));
+        let ids: &[i64] = match account {
+            DEPARTMENT => &[],
+            FACULTY => &[DEPARTMENT],
+            _ if recursive => &[FACULTY, DEPARTMENT],
+            _ => &[FACULTY],
+        };
+        self.numbered(asked, &ids.iter().map(|id| self.sub_account_json(*id)).collect::<Vec<_>>())
     }
 
     pub(super) fn user(&self, id: &str) -> Reply {
@@ -118,7 +137,6 @@ impl Server {
         }
     }
 
-    /// A list with numbered pages.
     pub(super) fn users(&self, asked: &Asked<'_>, account: &str) -> Reply {
         if self.root_account_number(account).is_none() {
             return Reply::not_found();
@@ -126,26 +144,41 @@ impl Server {
         if !self.options.may_view {
             return self.denied();
         }
+        let objects: Vec<String> = self
+            .world
+            .canvas
+            .users
+            .iter()
+            .filter(|user| !self.options.deleted_users.contains(&user.id))
+            .map(|user| user_json(user.id, &user.name, &user.login_id))
+            .collect();
+        self.numbered(asked, &objects)
+    }
+
+    /// A list with numbered pages.
+    pub(super) fn numbered(&self, asked: &Asked<'_>, objects: &[String]) -> Reply {
         let parameter = |name: &str| asked.parameter(name).and_then(|text| text.parse::<usize>().ok());
         let size = parameter("per_page").unwrap_or(10).clamp(1, self.options.page_cap);
         let page = parameter("page").unwrap_or(1).max(1);
-        let users = &self.world.canvas.users;
-        let last = users.len().div_ceil(size).max(1);
-        let objects: Vec<String> = users
+        let last = objects.len().div_ceil(size).max(1);
+        let shown = objects.iter().skip((page - 1) * size).take(size).map(String::as_str).collect::<Vec<_>>();
+        let kept: String = asked
+            .query
             .iter()
-            .filter(|user| !self.options.deleted_users.contains(&user.id))
-            .skip((page - 1) * size)
-            .take(size)
-            .map(|user| user_json(user.id, &user.name, &user.login_id))
+            .filter(|(key, _)| !matches!(key.as_ref(), "page" | "per_page" | "access_token" | "api_key"))
+            .map(|(key, value)| {
+                let escape = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+                format!("{}={}&", escape(key), escape(value))
+            })
             .collect();
-        let link = |page: usize, rel: &str| {
-            format!("<https://{}{}?page={page}&per_page={size}>; rel=\"{rel}\"", asked.host, asked.path)
-        };
+        let base = self.options.link_base.clone().unwrap_or_else(|| format!("https://{}", asked.host));
+        let link =
+            |page: usize, rel: &str| format!("<{base}{}?{kept}page={page}&per_page={size}>; rel=\"{rel}\"", asked.path);
         let mut links = vec![link(page, "current")];
         links.extend((page < last).then(|| link(page + 1, "next")));
         links.extend((page > 1).then(|| link(page - 1, "prev")));
         links.extend([link(1, "first"), link(last, "last")]);
-        Reply::json(200, format!("[{}]", objects.join(","))).header("link", links.join(","))
+        Reply::json(200, format!("[{}]", shown.join(","))).header("link", links.join(","))
     }
 
     pub(super) fn user_logins(&self, id: &str) -> Reply {

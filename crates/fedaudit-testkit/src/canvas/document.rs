@@ -6,7 +6,7 @@ use chrono::DateTime;
 
 use super::directory::{READER_ID, READER_LOGIN_ID};
 use super::listing::Entry;
-use super::{Asked, Server};
+use super::{Asked, Course, Server};
 use crate::records::{CanvasEvent, CanvasPageView};
 
 /// The generations of the audit document.
@@ -22,29 +22,46 @@ pub enum Form {
 }
 
 /// A document in the making.
-struct Writer {
-    out: String,
+pub(super) struct Writer {
+    pub(super) out: String,
     /// Members named `id` and `…_id` are texts: the client asked for `application/json+canvas-string-ids`.
     string_ids: bool,
 }
 
 impl Writer {
+    pub(super) fn new(string_ids: bool) -> Self {
+        Self { out: String::new(), string_ids }
+    }
+
     fn id(&mut self, key: &str, id: i64) {
         let quote = if self.string_ids { "\"" } else { "" };
         let _ = write!(self.out, "\"{key}\":{quote}{id}{quote}");
     }
 
-    fn text(&mut self, key: &str, text: &str) {
+    pub(super) fn text(&mut self, key: &str, text: &str) {
         let _ = write!(self.out, "\"{key}\":");
         quote(&mut self.out, text);
     }
 
-    fn raw(&mut self, text: &str) {
+    /// A value that may be missing.
+    pub(super) fn text_or_null(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => quote(&mut self.out, text),
+            None => self.raw("null"),
+        }
+    }
+
+    pub(super) fn raw(&mut self, text: &str) {
         self.out.push_str(text);
     }
 
     /// Items of a list, separated.
-    fn list<T>(&mut self, key: &str, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Self, T)) {
+    pub(super) fn list<T>(
+        &mut self,
+        key: &str,
+        items: impl IntoIterator<Item = T>,
+        mut write: impl FnMut(&mut Self, T),
+    ) {
         let _ = write!(self.out, "\"{key}\":[");
         let mut is_first = true;
         for item in items {
@@ -164,10 +181,7 @@ impl Writer {
                 r#""links":{{"login":{},"account":{},"user":{},"page_view":"#,
                 event.login_id, event.account_id, event.user_id
             );
-            match &event.page_view {
-                Some(id) => quote(&mut self.out, id),
-                None => self.raw("null"),
-            }
+            self.text_or_null(event.page_view.as_deref());
             self.raw("}");
         }
         self.raw("}");
@@ -187,15 +201,16 @@ impl Writer {
         self.raw(r#","authentication_provider_type":"canvas"}"#);
     }
 
-    fn account(&mut self, id: i64, name: &str, root: Option<i64>, uuid: Option<&str>) {
+    fn account(&mut self, id: i64, name: &str, above: Option<(i64, i64)>, uuid: Option<&str>) {
         self.raw("{");
         self.id("id", id);
         self.raw(",");
         self.text("name", name);
-        for key in ["parent_account_id", "root_account_id"] {
+        let (parent, root) = above.unzip();
+        for (key, account) in [("parent_account_id", parent), ("root_account_id", root)] {
             self.raw(",");
-            match root {
-                Some(root) => self.id(key, root),
+            match account {
+                Some(account) => self.id(key, account),
                 None => {
                     let _ = write!(self.out, "\"{key}\":null");
                 }
@@ -209,7 +224,21 @@ impl Writer {
         self.raw("}");
     }
 
-    fn user(&mut self, id: i64, name: &str, login_id: &str) {
+    pub(super) fn course(&mut self, course: &Course, root: i64) {
+        self.raw("{");
+        self.id("id", course.id);
+        self.raw(",");
+        self.text("name", &course.name);
+        self.raw(",");
+        self.id("account_id", course.account_id);
+        self.raw(",");
+        self.id("root_account_id", root);
+        self.raw(",");
+        self.text("workflow_state", if course.is_deleted { "deleted" } else { "available" });
+        self.raw("}");
+    }
+
+    pub(super) fn user(&mut self, id: i64, name: &str, login_id: &str) {
         let sortable = match name.rsplit_once(' ') {
             Some((first, last)) => format!("{last}, {first}"),
             None => name.to_owned(),
@@ -247,23 +276,23 @@ impl Writer {
     }
 }
 
-/// The account object on its own, with the uuid that only its own route shows.
-pub(super) fn account_json(id: i64, name: &str, root: Option<i64>, uuid: Option<&str>) -> String {
-    let mut writer = Writer { out: String::new(), string_ids: false };
-    writer.account(id, name, root, uuid);
+/// The account object on its own, with the uuid that only its own route shows; `above` are its parent and its root.
+pub(super) fn account_json(id: i64, name: &str, above: Option<(i64, i64)>, uuid: Option<&str>) -> String {
+    let mut writer = Writer::new(false);
+    writer.account(id, name, above, uuid);
     writer.out
 }
 
 /// The user object on its own.
 pub(super) fn user_json(id: i64, name: &str, login_id: &str) -> String {
-    let mut writer = Writer { out: String::new(), string_ids: false };
+    let mut writer = Writer::new(false);
     writer.user(id, name, login_id);
     writer.out
 }
 
 /// The login object on its own.
 pub(super) fn login_json(id: i64, user: i64, account: i64, unique_id: &str) -> String {
-    let mut writer = Writer { out: String::new(), string_ids: false };
+    let mut writer = Writer::new(false);
     writer.login(id, user, account, unique_id);
     writer.out
 }

@@ -110,11 +110,22 @@ impl Listings {
             List::All => index,
             List::Some(positions) => positions[index] as usize,
         };
-        let start = partition(length, |index| skips(position(index)));
-        let end = partition(length, |index| !stops(position(index))).max(start);
-        let taken = (end - start).min(count);
-        ((start..start + taken).map(position).collect(), start + taken < end)
+        let (range, more) = cut(length, count, |index| skips(position(index)), |index| stops(position(index)));
+        (range.map(position).collect(), more)
     }
+}
+
+/// The next `count` of `length` rows, and whether there are more.
+pub(super) fn cut(
+    length: usize,
+    count: usize,
+    skips: impl Fn(usize) -> bool,
+    stops: impl Fn(usize) -> bool,
+) -> (std::ops::Range<usize>, bool) {
+    let start = partition(length, skips);
+    let end = partition(length, |index| !stops(index)).max(start);
+    let taken = (end - start).min(count);
+    (start..start + taken, start + taken < end)
 }
 
 /// First index for which `holds` is false; it must be true before and false after.

@@ -1,16 +1,21 @@
-//! A stand-in for Canvas LMS: its authentication audit log, the account and user directory around it, access tokens and
-//! the request budget, as the server's source has them.
+//! A stand-in for Canvas LMS: its audit logs (authentication, course changes, grade changes), the directory of accounts,
+//! users and courses around them, access tokens and the request budget, as the server's source has them.
 
 mod access;
 mod audit;
 mod bucket;
+mod changes;
 mod directory;
 mod document;
+mod fault;
+mod gradebook;
 mod listing;
+mod paging;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +28,8 @@ use axum::response::Response;
 pub use access::OAuthClient;
 pub use bucket::{Bucket, Limits};
 pub use document::Form;
+pub use fault::Fault;
+pub use gradebook::{Course, CourseChange, GradeChange, Gradebook};
 
 use crate::records::World;
 use crate::request_log::{LogEntry, RequestLog};
@@ -57,8 +64,16 @@ pub struct Options {
     pub oauth: Option<OAuthClient>,
     /// An access token bought with the refresh grant is refused after so many requests.
     pub token_requests: Option<u64>,
+    /// After so many grants the refresh token is no longer accepted.
+    pub refreshes: Option<usize>,
     /// Whether the reader has the right `view_statistics`.
     pub may_view: bool,
+    /// Whether the reader may see the account object itself.
+    pub may_view_account: bool,
+    /// Whether the reader has the right `view_course_changes`.
+    pub may_view_course_changes: bool,
+    /// Courses whose grades the reader may not see.
+    pub closed_gradebooks: Vec<i64>,
     /// Status for a missing right: 401 (older) or 403 (newer).
     pub permission_status: u16,
     /// Form of the documents.
@@ -71,6 +86,8 @@ pub struct Options {
     pub limits: Limits,
     /// Status of a throttled answer: 403 (all releases read) or 429 (as documented today).
     pub throttle_status: u16,
+    /// `Retry-After` on a throttled answer: Canvas sends none, a proxy may.
+    pub retry_after: Option<u64>,
     /// Time zone of the reader's profile, seconds east of UTC; applies to times sent without a zone.
     pub zone: i64,
     /// Users that were deleted: their own list answers 404, the account still shows their events.
@@ -87,11 +104,25 @@ pub struct Options {
     pub endless: bool,
     /// A page without events, but with a next link, comes before every page with events.
     pub empty_pages: bool,
+    /// Lists by user are merged from several servers: other bookmarks, and a row is lost between pages.
+    pub merged_user_lists: bool,
+    /// So many of the newest rows appear only after the first request to an audit log.
+    pub arrivals: usize,
+    /// What goes wrong with which requests to the audit logs, counted from 1.
+    pub faults: Vec<(RangeInclusive<u64>, Fault)>,
+    /// Requests that do not say which program asks are refused.
+    pub needs_user_agent: bool,
+    /// Courses, their history and the grades given in them.
+    pub gradebook: Arc<Gradebook>,
+    /// Whether the course log has the list by account that newer servers have.
+    pub course_lists_by_account: bool,
+    /// Whether that list of the root account holds the courses of its sub-accounts, too.
+    pub course_lists_of_tree: bool,
     /// A log-in page in HTML answers in place of the API.
     pub html: bool,
     /// Whether the reader's own visits are in the log.
     pub list_reader: bool,
-    /// Added to every request.
+    /// Added to every request, and to its cost: it stands for the work of server and database.
     pub latency: Duration,
     /// What was asked.
     pub log: RequestLog,
@@ -103,13 +134,18 @@ impl Default for Options {
             token: "7~stand-in".to_owned(),
             oauth: None,
             token_requests: None,
+            refreshes: None,
             may_view: true,
+            may_view_account: true,
+            may_view_course_changes: true,
+            closed_gradebooks: Vec::new(),
             permission_status: 403,
             form: Form::Links,
             bookmark: Bookmark::TimeAndRow,
             page_cap: 100,
             limits: Limits::default(),
             throttle_status: 403,
+            retry_after: None,
             zone: -7 * 3600,
             deleted_users: Vec::new(),
             deleted_logins: Vec::new(),
@@ -118,6 +154,13 @@ impl Default for Options {
             link_base: None,
             endless: false,
             empty_pages: false,
+            merged_user_lists: false,
+            arrivals: 0,
+            faults: Vec::new(),
+            needs_user_agent: false,
+            gradebook: Arc::default(),
+            course_lists_by_account: true,
+            course_lists_of_tree: false,
             html: false,
             list_reader: false,
             latency: Duration::ZERO,
@@ -151,6 +194,11 @@ impl StandIn {
     pub fn router(&self) -> Router {
         Router::new().fallback(serve).with_state(Arc::clone(&self.0))
     }
+
+    /// The most requests that were ever in flight at once.
+    pub fn peak_in_flight(&self) -> usize {
+        self.0.access.peak()
+    }
 }
 
 /// An answer before it becomes HTTP.
@@ -161,6 +209,8 @@ struct Reply {
     content_type: &'static str,
     headers: Vec<(&'static str, String)>,
     records: u64,
+    /// The connection breaks in the middle of the body.
+    cut: bool,
 }
 
 impl Reply {
@@ -171,6 +221,7 @@ impl Reply {
             content_type: "application/json; charset=utf-8",
             headers: Vec::new(),
             records: 0,
+            cut: false,
         }
     }
 
@@ -191,6 +242,8 @@ struct Asked<'r> {
     query: Vec<(Cow<'r, str>, Cow<'r, str>)>,
     host: &'r str,
     string_ids: bool,
+    /// Which request to an audit log this is, counted from 1; 0 for others.
+    number: u64,
 }
 
 impl Asked<'_> {
@@ -200,20 +253,23 @@ impl Asked<'_> {
 }
 
 async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response {
-    if !server.options.latency.is_zero() {
-        tokio::time::sleep(server.options.latency).await;
-    }
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, 1 << 20).await.unwrap_or_else(|_| Bytes::new());
     let text =
         |name: header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let path = parts.uri.path();
     let asked = Asked {
-        path: parts.uri.path(),
+        path,
         query: url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).collect(),
         host: text(header::HOST),
         string_ids: text(header::ACCEPT).contains("canvas-string-ids"),
+        number: if path.starts_with("/api/v1/audit/") { server.access.next_audit() } else { 0 },
     };
-    let reply = server.reply(&parts.method, &asked, text(header::AUTHORIZATION), &body);
+    let reply = if server.options.needs_user_agent && text(header::USER_AGENT).is_empty() {
+        Reply { content_type: "text/html", ..Reply::json(403, "<html>who is asking?</html>") }
+    } else {
+        server.reply(&parts.method, &asked, text(header::AUTHORIZATION), &body).await
+    };
     server.options.log.push(LogEntry {
         product: "canvas",
         method: parts.method.to_string(),
@@ -221,7 +277,14 @@ async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response 
         status: i32::from(reply.status),
         records: reply.records,
     });
-    let mut response = Response::new(Body::from(reply.body));
+    let body = if reply.cut {
+        let half = reply.body.as_bytes()[..reply.body.len() / 2].to_vec();
+        let broken = std::io::Error::new(std::io::ErrorKind::ConnectionReset, "cut");
+        Body::from_stream(futures::stream::iter([Ok(half), Err(broken)]))
+    } else {
+        Body::from(reply.body)
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = axum::http::StatusCode::from_u16(reply.status).unwrap_or_default();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
@@ -234,7 +297,7 @@ async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response 
 }
 
 impl Server {
-    fn reply(&self, method: &Method, asked: &Asked<'_>, authorization: &str, body: &[u8]) -> Reply {
+    async fn reply(&self, method: &Method, asked: &Asked<'_>, authorization: &str, body: &[u8]) -> Reply {
         if self.options.html {
             let page = "<!DOCTYPE html><html><head><title>Log In to Canvas</title></head><body>…</body></html>";
             return Reply { content_type: "text/html; charset=utf-8", ..Reply::json(200, page) };
@@ -251,19 +314,33 @@ impl Server {
         if let Err(refusal) = self.access.admit(token) {
             return refusal;
         }
-        let reservation = match self.access.reserve(self.started.elapsed().as_secs_f64()) {
-            Ok(reservation) => reservation,
-            Err(remaining) => return self.throttled(remaining),
+        let faults = || self.options.faults.iter().filter(|(numbers, _)| numbers.contains(&asked.number));
+        if faults().any(|(_, fault)| matches!(fault, Fault::Throttle)) {
+            return self.throttled(0.0);
+        }
+        let Some(mut reservation) = self.access.reserve(token, self.now()) else {
+            return self.throttled(self.access.remaining(token, self.now()));
         };
         let begun = Instant::now();
-        let reply = if *method == Method::GET { self.get(asked) } else { Reply::not_found() };
+        if !self.options.latency.is_zero() {
+            tokio::time::sleep(self.options.latency).await;
+        }
+        let mut reply = if *method == Method::GET { self.get(asked) } else { Reply::not_found() };
+        for (_, fault) in faults() {
+            reply = fault.befall(reply).await;
+        }
         // The cost is time spent: the server's own and the database's.
         let cost = begun.elapsed().as_secs_f64();
-        let remaining = self.access.settle(&reservation, cost, self.started.elapsed().as_secs_f64());
+        let remaining = reservation.settle(self.now(), cost);
         reply
             .header("x-request-cost", cost.to_string())
             .header("x-rate-limit-remaining", remaining.to_string())
             .header("x-request-context-id", format!("{:016x}", self.access.next_request()))
+    }
+
+    /// Seconds since this server began.
+    fn now(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
     }
 
     fn get(&self, asked: &Asked<'_>) -> Reply {
@@ -273,10 +350,15 @@ impl Server {
         let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
         match segments.as_slice() {
             ["api", "v1", "audit", "authentication", kind, id] => self.audit(asked, kind, id),
-            ["api", "v1", "accounts"] => self.accounts(),
+            ["api", "v1", "audit", "course", kind, id] => self.course_log(asked, kind, id),
+            ["api", "v1", "audit", "grade_change"] => self.grade_query(asked),
+            ["api", "v1", "audit", "grade_change", kind, id] => self.grade_log(asked, kind, id),
+            ["api", "v1", "accounts"] => self.accounts(asked),
             ["api", "v1", "accounts", id] => self.account(id),
-            ["api", "v1", "accounts", id, "sub_accounts"] => self.sub_accounts(id),
+            ["api", "v1", "accounts", id, "sub_accounts"] => self.sub_accounts(asked, id),
             ["api", "v1", "accounts", id, "users"] => self.users(asked, id),
+            ["api", "v1", "accounts", id, "courses"] => self.courses(asked, id),
+            ["api", "v1", "courses", id] => self.course(id),
             ["api", "v1", "users", id] => self.user(id),
             ["api", "v1", "users", id, "logins"] => self.user_logins(id),
             _ => Reply::not_found(),
@@ -288,8 +370,12 @@ impl Server {
             429 => "429 Too Many Requests (Rate Limit Exceeded)\n",
             _ => "403 Forbidden (Rate Limit Exceeded)\n",
         };
-        Reply { content_type: "text/plain", ..Reply::json(self.options.throttle_status, body) }
-            .header("x-rate-limit-remaining", format!("{:?}", remaining.max(0.0)))
+        let reply = Reply { content_type: "text/plain", ..Reply::json(self.options.throttle_status, body) }
+            .header("x-rate-limit-remaining", format!("{:?}", remaining.max(0.0)));
+        match self.options.retry_after {
+            Some(seconds) => reply.header("retry-after", seconds.to_string()),
+            None => reply,
+        }
     }
 
     fn denied(&self) -> Reply {
