@@ -102,7 +102,7 @@ fn header_value(name: &str, value: &str) -> Result<HeaderValue> {
 pub struct HttpClient {
     origin: Origin,
     client: reqwest::Client,
-    throttled: fn(&HttpResponse) -> bool,
+    retries_throttled: bool,
 }
 
 impl HttpClient {
@@ -119,13 +119,13 @@ impl HttpClient {
             .retry(reqwest::retry::never())
             .build()
             .map_err(|error| Error::new(ErrorKind::Config, format!("HTTP client: {}", chain(&error))))?;
-        Ok(Self { origin, client, throttled: |_| false })
+        Ok(Self { origin, client, retries_throttled: true })
     }
 
-    /// How this product says "slow down" besides 429.
+    /// Hands 429 to the caller as it comes: one who keeps a budget over all requests knows better when to ask again.
     #[must_use]
-    pub fn throttled_when(mut self, test: fn(&HttpResponse) -> bool) -> Self {
-        self.throttled = test;
+    pub fn without_throttle_retries(mut self) -> Self {
+        self.retries_throttled = false;
         self
     }
 
@@ -150,9 +150,7 @@ impl HttpClient {
             Meter::count(&cx.meter.requests);
             let outcome = within_deadline(cx, "the request", self.attempt(&request, &headers)).await;
             let (wait, throttled) = match &outcome {
-                Ok(response) if response.status == 429 || (self.throttled)(response) => {
-                    (retry_after(response, cx), true)
-                }
+                Ok(response) if response.status == 429 && self.retries_throttled => (retry_after(response, cx), true),
                 Ok(response) if matches!(response.status, 500 | 502 | 503 | 504) => (retry_after(response, cx), false),
                 Err(error) if error.kind().is_temporary() => (None, false),
                 _ => return received(cx, outcome, &place),

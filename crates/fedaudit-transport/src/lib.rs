@@ -12,6 +12,7 @@ mod websocket;
 pub use http_client::{HttpClient, HttpRequest};
 pub use origin::Origin;
 pub use response::{HttpResponse, error_for};
+pub use retry::retry_after;
 pub use secret_ref::SecretRef;
 pub use tls::TlsConfig;
 pub use websocket::WebSocket;

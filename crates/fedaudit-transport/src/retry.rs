@@ -19,7 +19,7 @@ pub(crate) fn delays(attempts: usize) -> ExponentialBackoff {
 }
 
 /// The delay that the product asks for, in seconds or as a date.
-pub(crate) fn retry_after(response: &HttpResponse, cx: &Context) -> Option<Duration> {
+pub fn retry_after(response: &HttpResponse, cx: &Context) -> Option<Duration> {
     let text = response.header("retry-after")?.trim();
     if let Ok(seconds) = text.parse::<u64>() {
         return Some(Duration::from_secs(seconds));

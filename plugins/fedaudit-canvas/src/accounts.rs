@@ -3,7 +3,8 @@
 use fedaudit_core::{Context, Error, ErrorKind, Result, Time};
 use serde::Deserialize;
 
-use crate::api::{Api, encode, next_link};
+use crate::api::{Api, encode};
+use crate::walk::Circle;
 use crate::wire::Scalar;
 
 /// A root account to read.
@@ -35,6 +36,12 @@ struct AccountObject<'a> {
     uuid: Option<Scalar<'a>>,
     #[serde(borrow)]
     lti_guid: Option<Scalar<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Identified<'a> {
+    #[serde(borrow)]
+    id: Scalar<'a>,
 }
 
 #[derive(Deserialize)]
@@ -81,24 +88,49 @@ async fn one(cx: &Context, api: &Api, name: &str) -> Result<Account> {
 
 /// Every root account that the token administers. Without such an account Canvas answers with an empty list.
 async fn every(cx: &Context, api: &Api) -> Result<Vec<Account>> {
-    let mut accounts = Vec::new();
-    let mut path = "/api/v1/accounts?per_page=100".to_owned();
-    let mut seen = Vec::new();
-    loop {
-        let response = api.get(cx, &path).await?;
-        let objects: Vec<AccountObject<'_>> = parse(&response.body)?;
-        accounts.extend(objects.iter().filter(|object| object.root_account_id.is_none()).filter_map(Account::of));
-        let Some(link) = next_link(&response) else { break };
-        seen.push(std::mem::replace(&mut path, api.origin().resolve(link)?));
-        if seen.contains(&path) {
-            return Err(Error::new(ErrorKind::Malformed, "the list of accounts links to a page that was read before"));
-        }
-    }
+    let accounts: Vec<Account> = all(cx, api, "/api/v1/accounts?per_page=100", |object| {
+        if object.root_account_id.is_none() { Account::of(object) } else { None }
+    })
+    .await?;
     if accounts.is_empty() {
         return Err(Error::new(ErrorKind::Denied, "the token administers no root account")
             .hint("give its user an administrator role in the root account, with 'Statistics - view'"));
     }
     Ok(accounts)
+}
+
+/// Ids of every account below one.
+pub(crate) async fn below(cx: &Context, api: &Api, account: &str) -> Result<Vec<String>> {
+    let path = format!("/api/v1/accounts/{}/sub_accounts?recursive=true&per_page=100", encode(account));
+    all(cx, api, &path, |object| object.id.as_ref().map(|id| id.text().to_owned())).await
+}
+
+/// A whole list of accounts.
+async fn all<T>(
+    cx: &Context,
+    api: &Api,
+    first: &str,
+    pick: impl Fn(&AccountObject<'_>) -> Option<T>,
+) -> Result<Vec<T>> {
+    let mut picked = Vec::new();
+    let mut path = first.to_owned();
+    let mut circle = Circle::default();
+    loop {
+        let response = api.get(cx, &path).await?;
+        let objects: Vec<AccountObject<'_>> = parse(&response.body)?;
+        picked.extend(objects.iter().filter_map(&pick));
+        let Some(next) = api.next(&response)? else { return Ok(picked) };
+        circle.step(&next)?;
+        path = next;
+    }
+}
+
+/// The ids in one page of a list of objects, and where the next page is.
+pub(crate) async fn ids(cx: &Context, api: &Api, path: &str) -> Result<(Vec<String>, Option<String>)> {
+    let response = api.get(cx, path).await?;
+    let objects: Vec<Identified<'_>> = parse(&response.body)?;
+    let ids = objects.iter().map(|object| object.id.text().to_owned()).collect();
+    Ok((ids, api.next(&response)?))
 }
 
 impl Account {

@@ -2,47 +2,64 @@
 
 use std::fmt::Write as _;
 
-use fedaudit_core::{Context, Error, ErrorKind, Result};
-use fedaudit_transport::{HttpClient, HttpRequest, HttpResponse, Origin, error_for};
+use fedaudit_core::{Context, Error, ErrorKind, Meter, Result};
+use fedaudit_transport::{HttpClient, HttpRequest, HttpResponse, Origin, error_for, retry_after};
 
+use crate::budget::{Budget, time_left};
 use crate::config::Config;
+use crate::links::next_link;
 use crate::login::{Grant, Login};
+
+/// A request is refused by the budget so often before that is an error.
+const REFUSALS: usize = 6;
 
 /// The wire to one Canvas installation.
 #[derive(Debug)]
 pub(crate) struct Api {
     client: HttpClient,
     pub(crate) login: Login,
+    budget: Budget,
+    rewrite_links: bool,
 }
 
 impl Api {
     pub(crate) fn new(origin: Origin, config: Config) -> Result<Self> {
-        let client = HttpClient::new(origin, &config.tls)?.throttled_when(throttled);
+        let client = HttpClient::new(origin, &config.tls)?.without_throttle_retries();
         let grant = match (config.token, config.oauth) {
             (Some(token), None) => Grant::Token(token),
             (None, Some(oauth)) => Grant::Refresh(oauth),
             _ => return Err(Error::new(ErrorKind::Config, "give either token or oauth")),
         };
-        Ok(Self { client, login: Login::new(grant) })
-    }
-
-    pub(crate) fn origin(&self) -> &Origin {
-        self.client.origin()
+        Ok(Self { client, login: Login::new(grant), budget: Budget::default(), rewrite_links: config.rewrite_links })
     }
 
     /// Gets a path and query; anything but 200 with JSON is an error.
     pub(crate) async fn get(&self, cx: &Context, path: &str) -> Result<HttpResponse> {
         let place = path.split('?').next().unwrap_or_default();
-        let mut refused = None;
+        let mut lost = None;
+        let mut refusals = 0;
         loop {
-            let access = self.login.access(cx, &self.client, refused).await?;
+            let access = self.login.access(cx, &self.client, lost).await?;
             let request = HttpRequest::get(path)
                 .header("accept", "application/json")
                 .secret_header("authorization", access.authorization);
+            let permit = self.budget.admit(cx).await.map_err(|error| error.at(format!("GET {place}")))?;
             let response = self.client.send(cx, request).await?;
-            let lost = response.status == 401 && response.header("www-authenticate").is_some();
-            if lost && refused.is_none() && self.login.can_renew() {
-                refused = Some(access.generation);
+            let remaining = remaining(&response);
+            if throttled(&response) {
+                Meter::count(&cx.meter.throttled);
+                let wait = permit.refused(remaining, retry_after(&response, cx));
+                refusals += 1;
+                if refusals < REFUSALS && time_left(cx).is_none_or(|left| wait < left) {
+                    Meter::count(&cx.meter.retries);
+                    continue;
+                }
+                return Err(refusal(&response).at(format!("GET {place}")));
+            }
+            permit.answered(remaining);
+            let is_lost = response.status == 401 && response.header("www-authenticate").is_some();
+            if is_lost && lost.is_none() && self.login.can_renew() {
+                lost = Some(access.generation);
                 continue;
             }
             return if response.status == 200 && response.is_json() {
@@ -52,20 +69,37 @@ impl Api {
             };
         }
     }
+
+    /// Path and query of the next page. The token goes nowhere but to the configured origin.
+    pub(crate) fn next(&self, response: &HttpResponse) -> Result<Option<String>> {
+        let Some(link) = next_link(response) else { return Ok(None) };
+        let path = match link.split_once("://") {
+            Some((_, rest)) if self.rewrite_links => rest.find('/').map_or("/", |at| &rest[at..]),
+            _ => link,
+        };
+        let path = self.client.origin().resolve(path)?;
+        if !path.starts_with("/api/v1/") {
+            return Err(Error::new(ErrorKind::Malformed, "the next page is said to lie outside the API")
+                .hint("a proxy that rewrites links has that effect"));
+        }
+        Ok(Some(path))
+    }
+}
+
+/// What remains of the token's budget, where the answer says so.
+fn remaining(response: &HttpResponse) -> Option<f64> {
+    response.header("x-rate-limit-remaining")?.trim().parse().ok().filter(|left: &f64| left.is_finite())
 }
 
 /// Canvas asks to slow down with 429, older releases with a 403 that only its text or its budget header gives away.
-pub(crate) fn throttled(response: &HttpResponse) -> bool {
+fn throttled(response: &HttpResponse) -> bool {
     const MARKER: &[u8] = b"Rate Limit Exceeded";
-    let spent = || {
-        response
-            .header("x-rate-limit-remaining")
-            .and_then(|text| text.trim().parse::<f64>().ok())
-            .is_some_and(|left| left <= 0.0)
-    };
     match response.status {
         429 => true,
-        403 => spent() || response.body.windows(MARKER.len()).any(|part| part == MARKER),
+        403 => {
+            remaining(response).is_some_and(|left| left <= 0.0)
+                || response.body.windows(MARKER.len()).any(|part| part == MARKER)
+        }
         _ => false,
     }
 }
@@ -87,38 +121,13 @@ fn refusal(response: &HttpResponse) -> Error {
     match response.status {
         401 if challenged => Error::new(ErrorKind::Unauthenticated, said())
             .hint("the access token is wrong, expired or revoked: create one under Account > Settings > New Access Token"),
-        401 | 403 if response.is_json() => Error::new(ErrorKind::Denied, said()).hint(
-            "the token's user needs the right 'Statistics - view' (view_statistics) in the root account; a developer key that \
-             enforces scopes needs url:GET|/api/v1/audit/authentication/accounts/:account_id as well",
-        ),
+        // The caller knows which right it takes.
+        401 | 403 if response.is_json() => Error::new(ErrorKind::Denied, said()),
         403 => error_for(response)
             .hint("this 403 is not Canvas's own: a firewall or a rate limiter in front of it seems to answer"),
         404 => Error::new(ErrorKind::NotFound, said())
             .hint("login activity belongs to root accounts: a sub-account, a deleted object and an unknown id all look like this"),
         _ => error_for(response),
-    }
-}
-
-/// The link with `rel="next"` of all `Link` headers.
-pub(crate) fn next_link(response: &HttpResponse) -> Option<&str> {
-    response.headers.get_all("link").iter().filter_map(|value| value.to_str().ok()).find_map(next_of)
-}
-
-fn next_of(mut header: &str) -> Option<&str> {
-    loop {
-        let (_, rest) = header.split_once('<')?;
-        let (target, rest) = rest.split_once('>')?;
-        let (parameters, rest) = rest.split_once('<').map_or((rest, ""), |(head, _)| (head, &rest[head.len()..]));
-        let is_next = parameters.split([';', ',']).any(|parameter| {
-            parameter.split_once('=').is_some_and(|(name, value)| {
-                name.trim().eq_ignore_ascii_case("rel")
-                    && value.trim().trim_matches('"').split(' ').any(|rel| rel.eq_ignore_ascii_case("next"))
-            })
-        });
-        if is_next {
-            return Some(target);
-        }
-        header = rest;
     }
 }
 
@@ -138,16 +147,6 @@ pub(crate) fn encode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn next_is_found_among_the_links() {
-        let header = r#"<https://c.example/a?page=first>; rel="current",<https://c.example/a?page=bookmark:Wy,J>; rel="next",<https://c.example/a>; rel="first""#;
-        assert_eq!(next_of(header), Some("https://c.example/a?page=bookmark:Wy,J"));
-        assert_eq!(next_of(r#"<https://c.example/a>; rel="current",<https://c.example/a>; rel="last""#), None);
-        assert_eq!(next_of("<x>; rel=next"), Some("x"));
-        assert_eq!(next_of(""), None);
-        assert_eq!(next_of("<broken"), None);
-    }
 
     #[test]
     fn segments_cannot_break_out() {

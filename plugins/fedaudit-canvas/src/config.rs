@@ -4,6 +4,8 @@ use fedaudit_core::{Error, ErrorKind, Result};
 use fedaudit_transport::{Origin, SecretRef, TlsConfig};
 use serde::Deserialize;
 
+use crate::stream::Stream;
+
 /// Where Canvas is, who we are there, and which root accounts are read.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,6 +22,13 @@ pub struct Config {
     /// Root accounts: `self`, an id, `sis_account_id:…`, or `all` for every root account that the token administers.
     #[serde(default = "own_account")]
     pub accounts: Vec<String>,
+    /// Which audit logs are read. The others take further rights, and the one of grade changes a request for each course.
+    #[serde(default = "authentication")]
+    pub streams: Vec<Stream>,
+    /// Take path and query of a link that names another origin, and ask the configured one: for a Canvas behind a proxy
+    /// that does not know its own address.
+    #[serde(default)]
+    pub rewrite_links: bool,
 }
 
 /// The refresh grant of a developer key.
@@ -36,6 +45,10 @@ pub struct OAuth {
 
 fn own_account() -> Vec<String> {
     vec!["self".to_owned()]
+}
+
+fn authentication() -> Vec<Stream> {
+    vec![Stream::Authentication]
 }
 
 impl Config {
@@ -57,6 +70,9 @@ impl Config {
         }
         if self.accounts.is_empty() || self.accounts.iter().any(|account| account.trim().is_empty()) {
             return Err(wrong("accounts names no account").hint("leave it out for accounts = [\"self\"]"));
+        }
+        if self.streams.is_empty() {
+            return Err(wrong("streams names no stream").hint("leave it out for streams = [\"audit.authentication\"]"));
         }
         Ok(origin)
     }

@@ -1,33 +1,53 @@
 //! From an answer's bytes to rows of `events`. Pure: no network, no clock.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use fedaudit_core::address::Address;
-use fedaudit_core::principal::{BareNames, Principal};
-use fedaudit_core::{Action, AddressKind, EventBuilder, EventRow, Outcome, Rejected, Result, Time, TimeQuality};
+use fedaudit_core::{EventBuilder, EventRow, Rejected, Result, Time, TimeQuality};
 use serde::{Deserialize, Serialize};
 
-use crate::wire::{Document, Event, Linked, Scalar};
+use crate::record::{Record, Scratch};
+use crate::stream::Stream;
+use crate::wire::{Document, Event, text};
+use crate::{authentication, course, grade_change};
 
 /// What does not stand in the answer itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame<'a> {
+    pub(crate) stream: Stream,
     pub(crate) source_key: &'a str,
     /// The user that we read as.
     pub(crate) reader: Option<&'a str>,
     pub(crate) now: Time,
 }
 
-/// Rows of one answer.
+/// Turns answers into rows of one page.
+#[derive(Debug)]
+pub(crate) struct Decoder<'f> {
+    frame: Frame<'f>,
+    builder: EventBuilder,
+    rejected: Vec<Rejected>,
+    records: u64,
+    replaced: bool,
+}
+
+/// Rows of one page.
 #[derive(Debug)]
 pub(crate) struct Decoded {
     pub(crate) rows: RecordBatch,
     pub(crate) rejected: Vec<Rejected>,
     pub(crate) records: u64,
-    /// Time of the last record that has one.
-    pub(crate) last: Option<Time>,
     pub(crate) notes: Vec<String>,
+}
+
+/// What the times of an answer are like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// That of the last record that has one.
+    pub(crate) last: Option<Time>,
+    /// No record is later than the one before it.
+    pub(crate) is_descending: bool,
 }
 
 /// Tells events of the newest second apart where the product gives them no id. Carried from page to page, because a
@@ -61,13 +81,6 @@ pub(crate) struct Edge {
     events: Vec<String>,
 }
 
-impl Edge {
-    /// Whether nothing is remembered.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.events.is_empty()
-    }
-}
-
 /// What to do about events that may come twice.
 #[derive(Debug)]
 pub(crate) enum Twice<'e> {
@@ -77,122 +90,69 @@ pub(crate) enum Twice<'e> {
     Remember(&'e mut Edge),
     /// Leave out those remembered.
     Skip(&'e Edge),
+    /// Leave out those remembered, and remember the others.
+    Extend(&'e mut Edge),
 }
 
-/// Decodes an answer. A record that cannot be read is rejected with its bytes and the rest goes on.
-pub(crate) fn decode(body: &[u8], frame: Frame<'_>, ties: &mut Ties, mut twice: Twice<'_>) -> Result<Decoded> {
-    let text = String::from_utf8_lossy(body);
-    let document = Document::parse(&text)?;
-    let mut builder = EventBuilder::new(frame.source_key);
-    let mut decoded = Decoded {
-        rows: RecordBatch::new_empty(fedaudit_core::rows::EVENTS.page_schema()),
-        rejected: Vec::new(),
-        records: document.events.len() as u64,
-        last: None,
-        notes: Vec::new(),
-    };
-    if matches!(text, std::borrow::Cow::Owned(_)) {
-        decoded.notes.push("an answer held bytes that are no UTF-8; they are replaced by U+FFFD in raw".to_owned());
+impl<'f> Decoder<'f> {
+    pub(crate) fn new(frame: Frame<'f>) -> Self {
+        Self { frame, builder: EventBuilder::new(frame.source_key), rejected: Vec::new(), records: 0, replaced: false }
     }
-    let mut scratch = Scratch::default();
-    for raw in &document.events {
-        match push(&mut builder, raw.get(), &document, frame, ties, &mut twice, &mut scratch) {
-            Ok(time) => decoded.last = Some(time),
-            Err(reason) => decoded.rejected.push(Rejected { raw: raw.get().to_owned(), reason }),
+
+    /// Takes one answer. A record that cannot be read is rejected with its bytes and the rest goes on.
+    pub(crate) fn add(
+        &mut self,
+        body: &[u8],
+        tenant: Option<&str>,
+        ties: &mut Ties,
+        mut twice: Twice<'_>,
+    ) -> Result<Seen> {
+        let body = String::from_utf8_lossy(body);
+        let document = Document::parse(&body)?;
+        if self.builder.is_empty() {
+            self.builder = EventBuilder::sized(self.frame.source_key, document.events.len(), body.len());
         }
-    }
-    decoded.rows = builder.finish()?;
-    Ok(decoded)
-}
-
-/// Buffers used again for every record.
-#[derive(Default)]
-struct Scratch {
-    unmapped: String,
-    flags: Vec<&'static str>,
-}
-
-/// Decodes one record and appends its row. An event without a readable time is refused and so shows up in the receipt;
-/// under an invented time it would drop out of every question unseen.
-fn push(
-    builder: &mut EventBuilder,
-    raw: &str,
-    document: &Document<'_>,
-    frame: Frame<'_>,
-    ties: &mut Ties,
-    twice: &mut Twice<'_>,
-    scratch: &mut Scratch,
-) -> Result<Time, String> {
-    let Scratch { unmapped, flags } = scratch;
-    flags.clear();
-    let event: Event<'_> = serde_json::from_str(raw).map_err(|error| error.to_string())?;
-    let code = text(event.event_type.as_ref()).ok_or("event_type is missing")?;
-    let original = text(event.created_at.as_ref()).ok_or("created_at is missing")?;
-    let parsed =
-        Time::parse(original).ok_or_else(|| format!("created_at '{original}' is no time that can be stored"))?;
-    let time = parsed.time;
-    if parsed.leap_second {
-        flags.push("leap_second");
-    }
-    if time > frame.now.plus(DAY) {
-        flags.push("future_time");
-    }
-    let (action, outcome) = match code {
-        // Written once the first factor is accepted; whether a second one was asked for and given is not recorded.
-        "login" => {
-            flags.push("before_second_factor");
-            (Action::Login, Outcome::Success)
+        self.records += document.events.len() as u64;
+        self.replaced |= matches!(body, Cow::Owned(_));
+        let mut seen = Seen { last: None, is_descending: true };
+        let mut scratch = Scratch::default();
+        for raw in &document.events {
+            match self.push(raw.get(), &document, tenant, ties, &mut twice, &mut scratch) {
+                Ok(time) => {
+                    seen.is_descending &= seen.last.is_none_or(|last| time <= last);
+                    seen.last = Some(time);
+                }
+                Err(reason) => self.rejected.push(Rejected { raw: raw.get().to_owned(), reason }),
+            }
         }
-        "logout" => (Action::Logout, Outcome::Success),
-        _ => (Action::Other, Outcome::Unknown),
-    };
+        Ok(seen)
+    }
 
-    let login = event.login().and_then(|id| document.logins.get(id));
-    let page_view = event.page_view().and_then(|id| document.page_views.get(id));
-    // Both equal those of the login by definition, so the login can fill a gap.
-    let account = event.account().or_else(|| login.and_then(|login| text(login.members.account_id.as_ref())));
-    let user = event.user().or_else(|| login.and_then(|login| text(login.members.user_id.as_ref())));
-    let name = login.and_then(|login| text(login.members.unique_id.as_ref()));
-    if event.login().is_some() && name.is_none() {
-        flags.push("login_not_linked");
-    }
-    if user.is_some() && user == frame.reader {
-        flags.push("own_reader");
-    }
-    let principal = name.map(|name| Principal::parse(name, BareNames::Fold)).unwrap_or_default();
-    // A login name made of digits (a student number) is a name here: ids have columns of their own.
-    let user_name = principal.name.as_deref().or(principal.uid.as_deref());
-    let address_text = page_view.and_then(|view| text(view.members.remote_ip.as_ref()));
-    let address = address_text.map(Address::parse).unwrap_or_default();
-    if address.kind == AddressKind::Unparsed {
-        flags.push("ip_unparsed");
-    }
-    if page_view.is_some_and(|view| view.members.is_masquerade()) {
-        flags.push("masquerade");
-    }
-    write_unmapped(
-        unmapped,
-        &event,
-        &[
-            ("login", login),
-            ("user", user.and_then(|id| document.users.get(id))),
-            ("account", account.and_then(|id| document.accounts.get(id))),
-            ("page_view", page_view),
-        ],
-    );
-
-    let id = text(event.id.as_ref());
-    let (micros, ordinal);
-    let parts: &[Option<&str>] = if id.is_some() {
-        &[id]
-    } else {
-        micros = time.micros().to_string();
-        let same = [account, user, event.login(), Some(code)].map(Option::unwrap_or_default).join("\u{1f}");
-        ordinal = ties.ordinal(time, &same).to_string();
-        &[account, user, event.login(), Some(code), Some(&micros), Some(&ordinal)]
-    };
-    if twice.is_new(time, parts) {
-        let known = action != Action::Other;
+    /// Decodes one record and appends its row. An event without a readable time is refused and so shows up in the receipt;
+    /// under an invented time it would drop out of every question unseen.
+    fn push(
+        &mut self,
+        raw: &str,
+        document: &Document<'_>,
+        tenant: Option<&str>,
+        ties: &mut Ties,
+        twice: &mut Twice<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<Time, String> {
+        scratch.flags.clear();
+        let event: Event<'_> = serde_json::from_str(raw).map_err(|error| error.to_string())?;
+        let code = text(event.event_type.as_ref()).ok_or("event_type is missing")?;
+        let original = text(event.created_at.as_ref()).ok_or("created_at is missing")?;
+        let parsed =
+            Time::parse(original).ok_or_else(|| format!("created_at '{original}' is no time that can be stored"))?;
+        let time = parsed.time;
+        if parsed.leap_second {
+            scratch.flags.push("leap_second");
+        }
+        if time > self.frame.now.plus(DAY) {
+            scratch.flags.push("future_time");
+        }
+        let record = Record { event: &event, document, frame: self.frame, code, tenant };
         let row = EventRow {
             time,
             time_original: Some(original),
@@ -202,91 +162,90 @@ fn push(
                 (false, _) => TimeQuality::Exact,
             },
             event_code: code,
-            action,
-            outcome,
-            user_name,
-            user_domain: principal.domain.as_deref(),
-            user_uid: user,
-            user_original: name,
-            user_type: principal.user_type,
-            account_id: event.login(),
-            src_ip: address.ip.as_deref(),
-            src_port: address.port,
-            src_host: address.host.as_deref(),
-            src_kind: address.kind,
-            src_original: address_text,
-            user_agent: page_view.and_then(|view| text(view.members.user_agent.as_ref())),
             service: Some("Canvas"),
-            is_remote: known.then_some(true),
+            record_id: text(event.id.as_ref()),
             correlation_id: event.page_view(),
-            record_id: id,
-            tenant: account,
-            quality_flags: flags,
-            unmapped: (!unmapped.is_empty()).then_some(unmapped),
             raw,
             ..EventRow::new()
         };
-        builder.push(parts, &[], &row);
+        let mut push = |identity: &Identity<'_>, row: &EventRow<'_>| {
+            identity.with_key(time, ties, |key| {
+                if twice.is_new(time, key) {
+                    self.builder.push(key, &[], row);
+                }
+            });
+        };
+        match self.frame.stream {
+            Stream::Authentication => authentication::push(&record, row, scratch, &mut push),
+            Stream::Course => course::push(&record, row, scratch, &mut push),
+            Stream::GradeChange => grade_change::push(&record, row, scratch, &mut push),
+        }
+        Ok(time)
     }
-    Ok(time)
+
+    /// The page.
+    pub(crate) fn finish(mut self) -> Result<Decoded> {
+        let note = "an answer held bytes that are no UTF-8; they are replaced by U+FFFD in raw";
+        Ok(Decoded {
+            rows: self.builder.finish()?,
+            rejected: self.rejected,
+            records: self.records,
+            notes: self.replaced.then(|| note.to_owned()).into_iter().collect(),
+        })
+    }
+}
+
+/// Id and time of every record of an answer that has both.
+pub(crate) fn identities(body: &[u8]) -> Result<Vec<(String, Time)>> {
+    let body = String::from_utf8_lossy(body);
+    let identity = |event: Event<'_>| {
+        let time = Time::parse(text(event.created_at.as_ref())?)?.time;
+        Some((text(event.id.as_ref())?.to_owned(), time))
+    };
+    let events = Document::parse(&body)?.events;
+    Ok(events.iter().filter_map(|raw| serde_json::from_str(raw.get()).ok().and_then(identity)).collect())
 }
 
 const DAY: Duration = Duration::from_hours(24);
 
-fn text<'t>(scalar: Option<&'t Scalar<'_>>) -> Option<&'t str> {
-    scalar.map(Scalar::text).filter(|text| !text.is_empty())
+/// What makes a record itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity<'r> {
+    /// The stream, where ids of other logs could be the same.
+    pub(crate) stream: Option<&'r str>,
+    pub(crate) id: Option<&'r str>,
+    /// The account, whose server numbers its rows by itself.
+    pub(crate) account: Option<&'r str>,
+    /// What stands in where there is no id; with the time and an ordinal.
+    pub(crate) parts: [Option<&'r str>; 3],
 }
 
-/// Side-loaded objects under `linked`, as received; then the event's own members that have no column.
-fn write_unmapped(out: &mut String, event: &Event<'_>, linked: &[(&str, Option<&Linked<'_>>)]) {
-    out.clear();
-    let member = |out: &mut String, key: &str, value: &str| {
-        out.push(if out.is_empty() { '{' } else { ',' });
-        write_key(out, key);
-        out.push_str(value);
-    };
-    if linked.iter().any(|(_, object)| object.is_some()) {
-        let mut objects = String::with_capacity(
-            linked.iter().flat_map(|(_, object)| object).map(|object| object.raw.len() + 16).sum(),
-        );
-        for (key, object) in linked {
-            if let Some(object) = object {
-                member(&mut objects, key, object.raw);
+impl Identity<'_> {
+    /// Hands over the parts of the key.
+    fn with_key(&self, time: Time, ties: &mut Ties, then: impl FnOnce(&[Option<&str>])) {
+        let numbered = |id: &str| id.bytes().all(|byte| byte.is_ascii_digit());
+        match (self.stream, self.id) {
+            (None, Some(id)) if numbered(id) => then(&[self.account, Some(id)]),
+            (Some(stream), Some(id)) if numbered(id) => then(&[Some(stream), self.account, Some(id)]),
+            (None, Some(id)) => then(&[Some(id)]),
+            (Some(stream), Some(id)) => then(&[Some(stream), Some(id)]),
+            (stream, None) => {
+                let [a, b, c] = self.parts;
+                let same = [stream, self.account, a, b, c].map(Option::unwrap_or_default).join("\u{1f}");
+                let (micros, ordinal) = (time.micros().to_string(), ties.ordinal(time, &same).to_string());
+                let (micros, ordinal) = (Some(micros.as_str()), Some(ordinal.as_str()));
+                match stream {
+                    None => then(&[self.account, a, b, c, micros, ordinal]),
+                    Some(_) => then(&[stream, self.account, a, b, c, micros, ordinal]),
+                }
             }
         }
-        objects.push('}');
-        member(out, "linked", &objects);
-    }
-    if let Some(links) = event.links.as_ref().filter(|links| !links.further.is_empty()) {
-        let mut further = String::new();
-        for (key, value) in &links.further {
-            member(&mut further, key.text(), value.get());
-        }
-        further.push('}');
-        member(out, "links", &further);
-    }
-    for (key, value) in &event.further {
-        member(out, key.text(), value.get());
-    }
-    if !out.is_empty() {
-        out.push('}');
-    }
-}
-
-fn write_key(out: &mut String, key: &str) {
-    if key.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
-        out.push('"');
-        out.push_str(key);
-        out.push_str("\":");
-    } else {
-        out.push_str(&serde_json::Value::from(key).to_string());
-        out.push(':');
     }
 }
 
 impl Twice<'_> {
-    fn is_new(&mut self, time: Time, parts: &[Option<&str>]) -> bool {
-        let name = || parts.iter().map(|part| part.unwrap_or("\u{1e}")).collect::<Vec<_>>().join("\u{1f}");
+    fn is_new(&mut self, time: Time, key: &[Option<&str>]) -> bool {
+        let name = || key.iter().map(|part| part.unwrap_or("\u{1e}")).collect::<Vec<_>>().join("\u{1f}");
         match self {
             Self::Never => true,
             Self::Remember(edge) => {
@@ -298,6 +257,69 @@ impl Twice<'_> {
                 true
             }
             Self::Skip(edge) => edge.second != time.seconds() || !edge.events.contains(&name()),
+            Self::Extend(edge) => {
+                let name = name();
+                let is_new = edge.second != time.seconds() || !edge.events.contains(&name);
+                if is_new {
+                    edge.events.push(name);
+                }
+                is_new
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoder(stream: Stream) -> Decoder<'static> {
+        Decoder::new(Frame { stream, source_key: "k", reader: None, now: Time::EPOCH })
+    }
+
+    fn keys(bodies: &[&str]) -> Vec<String> {
+        use arrow_array::cast::AsArray as _;
+        let mut decoder = decoder(Stream::Authentication);
+        for body in bodies {
+            decoder.add(body.as_bytes(), None, &mut Ties::default(), Twice::Never).unwrap();
+        }
+        let rows = decoder.finish().unwrap().rows;
+        let keys = rows.column_by_name("event_key").unwrap().as_string::<i32>();
+        keys.iter().flatten().map(str::to_owned).collect()
+    }
+
+    fn event(id: &str, account: &str) -> String {
+        format!(
+            r#"{{"events":[{{"id":{id},"created_at":"2026-03-02T08:15:30Z","event_type":"login","links":{{"account":{account}}}}}]}}"#
+        )
+    }
+
+    #[test]
+    fn row_numbers_of_two_accounts_are_two_events() {
+        let keys = keys(&[
+            &event("7", "1"),
+            &event("7", "2"),
+            &event("\"7\"", "1"),
+            &event("\"u\"", "1"),
+            &event("\"u\"", "2"),
+        ]);
+        assert_ne!(keys[0], keys[1]);
+        assert_eq!(keys[0], keys[2], "a number is the same as a text");
+        assert_eq!(keys[3], keys[4], "a UUID is unique by itself");
+    }
+
+    #[test]
+    fn a_page_out_of_order_promises_nothing() {
+        let page = |times: &[&str]| {
+            let events: Vec<String> = times
+                .iter()
+                .map(|time| format!(r#"{{"id":"a","created_at":"2026-03-02T08:15:{time}Z","event_type":"login"}}"#))
+                .collect();
+            let body = format!(r#"{{"events":[{}]}}"#, events.join(","));
+            decoder(Stream::Authentication).add(body.as_bytes(), None, &mut Ties::default(), Twice::Never).unwrap()
+        };
+        assert!(page(&["30", "30", "10"]).is_descending);
+        assert!(!page(&["30", "10", "20"]).is_descending);
+        assert_eq!(page(&[]).last, None);
     }
 }

@@ -1,44 +1,112 @@
-//! Which endpoints answer a request, in which order they are walked, and where a walk stands: the cursor.
+//! Which lists answer a request, in which order they are walked, and where a walk stands: the cursor.
 
 use std::fmt;
 
-use fedaudit_core::{Error, ErrorKind, Operator, PageRequest, Result, Window};
+use fedaudit_core::{Error, ErrorKind, Operator, PageRequest, Predicate, Result, Value, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::Account;
 use crate::api::encode;
 use crate::normalize::{Edge, Ties};
 
-/// With more ids than this the accounts are walked. It is one, because an id whose own list cannot be read is looked for in
-/// the accounts, and what other lists brought before would come twice then.
-const FAN_OUT: usize = 1;
-const PER_PAGE: usize = 100;
+pub(crate) const PER_PAGE: usize = 100;
+/// So many ids of courses are named in an error.
+const NAMED: usize = 10;
+
+/// One kind of list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum List {
+    /// Logins and logouts of a root account.
+    Account,
+    /// Those of a user.
+    User,
+    /// Those of a login.
+    Login,
+    /// The same by the name that the path had in 2013.
+    Pseudonym,
+    /// Course changes of an account.
+    CourseAccount,
+    /// Those of a course.
+    Course,
+    /// Grade changes of a course.
+    GradeCourse,
+    /// Those by a grader.
+    Grader,
+    /// The courses of an account, each of which has a list of its own.
+    Courses,
+}
+
+impl List {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Account => "audit/authentication/accounts",
+            Self::User => "audit/authentication/users",
+            Self::Login => "audit/authentication/logins",
+            Self::Pseudonym => "audit/authentication/pseudonyms",
+            Self::CourseAccount => "audit/course/accounts",
+            Self::Course => "audit/course/courses",
+            Self::GradeCourse => "audit/grade_change/courses",
+            Self::Grader => "audit/grade_change/graders",
+            Self::Courses => "accounts",
+        }
+    }
+
+    /// Whether its pages come newest first without doubt. A user's list may be merged from several servers.
+    pub(crate) fn is_ordered(self) -> bool {
+        matches!(self, Self::Account | Self::CourseAccount)
+    }
+}
 
 /// One list to walk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Target {
-    /// All events of a root account.
-    Account(String),
-    /// Those of a user.
-    User(String),
-    /// Those of a login.
-    Login(String),
-    /// The same by the name that the path had in 2013.
-    Pseudonym(String),
+pub(crate) struct Target {
+    pub(crate) list: List,
+    pub(crate) id: String,
+    /// The root account, for records that do not name theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tenant: Option<String>,
+    /// Stands in for everything because the question names it; if it cannot be read, everything is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_chosen: bool,
+    /// Path and query of its next page; none for the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) link: Option<String>,
 }
 
 impl Target {
+    pub(crate) fn new(list: List, id: &str) -> Self {
+        Self { list, id: id.to_owned(), tenant: None, is_chosen: false, link: None }
+    }
+
+    /// A list of this root account, or of something in it.
+    #[must_use]
+    pub(crate) fn within(mut self, tenant: Option<&str>) -> Self {
+        self.tenant = tenant.map(str::to_owned);
+        self
+    }
+
+    fn chosen(mut self) -> Self {
+        self.is_chosen = true;
+        self
+    }
+
+    /// Path and query of the next page.
+    pub(crate) fn page(&self, window: Window, page_size: Option<usize>) -> String {
+        self.link.clone().unwrap_or_else(|| self.first_page(window, page_size))
+    }
+
     /// Path and query of the first page.
     pub(crate) fn first_page(&self, window: Window, page_size: Option<usize>) -> String {
-        let (kind, id) = match self {
-            Self::Account(id) => ("accounts", id),
-            Self::User(id) => ("users", id),
-            Self::Login(id) => ("logins", id),
-            Self::Pseudonym(id) => ("pseudonyms", id),
-        };
+        let (base, id) = (self.list.path(), encode(&self.id));
+        if self.list == List::Courses {
+            // Deleted courses are listed only where they are named.
+            let states =
+                ["created", "claimed", "available", "completed", "deleted"].map(|state| format!("&state[]={state}"));
+            return format!("/api/v1/{base}/{id}/courses?per_page={PER_PAGE}{}", states.concat());
+        }
         let size = page_size.unwrap_or(PER_PAGE).clamp(1, PER_PAGE);
-        let mut path = format!("/api/v1/audit/authentication/{kind}/{}?per_page={size}", encode(id));
+        let mut path = format!("/api/v1/{base}/{id}?per_page={size}");
         // Both bounds are inclusive and Canvas keeps whole seconds: the last second inside [from, to) is the one that
         // begins before `to`.
         if let Some(from) = window.from {
@@ -55,12 +123,16 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Account(id) => write!(f, "account {id}"),
-            Self::User(id) => write!(f, "user {id}"),
-            Self::Login(id) => write!(f, "login {id}"),
-            Self::Pseudonym(id) => write!(f, "pseudonym {id}"),
-        }
+        let kind = match self.list {
+            List::Account | List::CourseAccount => "account",
+            List::User => "user",
+            List::Login => "login",
+            List::Pseudonym => "pseudonym",
+            List::Course | List::GradeCourse => "course",
+            List::Grader => "grader",
+            List::Courses => "courses of account",
+        };
+        write!(f, "{kind} {}", self.id)
     }
 }
 
@@ -70,40 +142,101 @@ fn stamp(second: i64) -> String {
 }
 
 /// Where reading stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Walk {
     /// Lists not finished yet; the first one is being read.
     pub(crate) targets: Vec<Target>,
-    /// Path and query of the next page of that list; none for its first page.
-    pub(crate) link: Option<String>,
     /// Notices a list of pages that bites its own tail.
+    #[serde(default)]
     pub(crate) circle: Circle,
+    /// The same for the list of courses that other lists hang on.
+    #[serde(default)]
+    pub(crate) courses: Circle,
     /// Tells equal events without id apart.
+    #[serde(default)]
     pub(crate) ties: Ties,
-    /// The second to read once more before going on.
-    pub(crate) edge: Option<Edge>,
+    /// A second that holds more than a page, to be read user by user before going on.
+    #[serde(default)]
+    pub(crate) crowd: Option<Crowd>,
+    /// Courses that could not be read.
+    #[serde(default)]
+    pub(crate) denied: LeftOut,
+    /// Courses that Canvas does not know any more.
+    #[serde(default)]
+    pub(crate) gone: LeftOut,
+}
+
+/// A second with more events than a page holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Crowd {
+    /// The account.
+    pub(crate) account: String,
+    /// What was handed out of that second already.
+    pub(crate) edge: Edge,
+    /// Path and query of the next page of users; none for the first.
+    pub(crate) users: Option<String>,
+}
+
+/// Lists that were left out: how many, and the first of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeftOut {
+    pub(crate) count: u64,
+    named: Vec<String>,
+    pub(crate) why: Option<String>,
+}
+
+impl LeftOut {
+    pub(crate) fn add(&mut self, target: &Target, why: &Error) {
+        self.count += 1;
+        if self.named.len() < NAMED {
+            self.named.push(target.id.clone());
+        }
+        self.why.get_or_insert_with(|| why.to_string());
+    }
+
+    /// The ids, as far as they are kept.
+    pub(crate) fn names(&self) -> String {
+        let more = if self.count as usize > self.named.len() { ", …" } else { "" };
+        format!("{}{more}", self.named.join(", "))
+    }
 }
 
 impl Walk {
     /// A walk from the beginning.
     pub(crate) fn new(targets: Vec<Target>) -> Self {
-        Self { targets, link: None, circle: Circle::default(), ties: Ties::default(), edge: None }
+        Self { targets, ..Self::default() }
     }
 
-    /// Goes on with the next list.
-    pub(crate) fn next_target(mut self) -> Self {
-        self.targets.remove(0);
-        Self::new(self.targets)
+    /// Goes on with this page of the first list, or with the next list.
+    pub(crate) fn follow(&mut self, link: Option<String>) -> Result<()> {
+        match link {
+            Some(link) => {
+                self.circle.step(&link)?;
+                if let Some(target) = self.targets.first_mut() {
+                    target.link = Some(link);
+                }
+            }
+            None => {
+                self.targets.remove(0);
+                self.begin_list();
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_list(&mut self) {
+        (self.circle, self.ties) = (Circle::default(), Ties::default());
     }
 
     /// A login or user that Canvas does not know, or does not show, may have events all the same: deleted ones stay in the
-    /// account's log. Reads the older path next, then the accounts, which hold everything.
-    pub(crate) fn without_first(mut self, accounts: impl FnOnce() -> Vec<Target>) -> Self {
-        match self.targets.remove(0) {
-            Target::Login(id) => self.targets.insert(0, Target::Pseudonym(id)),
-            _ => self.targets = accounts(),
+    /// account's log. Reads the older path next, then everything.
+    pub(crate) fn without_chosen(&mut self, everything: impl FnOnce() -> Vec<Target>) {
+        let target = self.targets.remove(0);
+        match target.list {
+            List::Login => self.targets.insert(0, Target { list: List::Pseudonym, ..target }),
+            _ => self.targets = everything(),
         }
-        Self::new(self.targets)
+        self.begin_list();
     }
 }
 
@@ -131,101 +264,84 @@ impl Circle {
     }
 }
 
-/// The lists that hold everything asked for; none if nothing can match.
-pub(crate) fn plan(request: &PageRequest, accounts: &[Account]) -> Vec<Target> {
-    if request.window.is_empty() {
-        return Vec::new();
-    }
-    let ids = |column: &str| {
-        let predicate = request.predicates.iter().find(|p| p.column == column && p.operator == Operator::In)?;
-        let mut ids: Vec<String> = predicate
-            .values
-            .iter()
-            .map(|value| match value {
-                fedaudit_core::Value::Text(text) => text.clone(),
-                other => other.to_string(),
-            })
-            // Only ids are ever in these columns, and names such as `self` must not reach the path.
-            .filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
-            .collect();
-        ids.sort_unstable();
-        ids.dedup();
-        Some(ids)
+/// The one list that holds everything asked for, if the question names a single object that has one. With several, an
+/// object whose list cannot be read would be looked for in everything, and what other lists brought would come twice.
+pub(crate) fn chosen(request: &PageRequest, columns: &[(&str, List)]) -> Option<Target> {
+    columns.iter().find_map(|(column, list)| match ids(&request.predicates, column)?.as_slice() {
+        [id] => Some(Target::new(*list, id).chosen()),
+        _ => None,
+    })
+}
+
+/// Whether the question names only values that these columns never have.
+pub(crate) fn asks_for_nothing(request: &PageRequest, columns: &[&str]) -> bool {
+    columns.iter().any(|column| ids(&request.predicates, column).is_some_and(|ids| ids.is_empty()))
+}
+
+/// The ids that a column is asked for. Only ids are ever in these columns, and names such as `self` must not reach a path.
+fn ids(predicates: &[Predicate], column: &str) -> Option<Vec<String>> {
+    let predicate = predicates.iter().find(|p| p.column == column && p.operator == Operator::In)?;
+    let text = |value: &Value| match value {
+        Value::Text(text) => text.clone(),
+        other => other.to_string(),
     };
-    let whole = account_targets(accounts, ids("tenant").as_deref());
-    if whole.is_empty() {
-        return whole;
-    }
-    let fan = |ids: Vec<String>, kind: fn(String) -> Target| ids.into_iter().map(kind).collect();
-    match (ids("account_id"), ids("user_uid")) {
-        (Some(logins), _) if logins.len() <= FAN_OUT => fan(logins, Target::Login),
-        (_, Some(users)) if users.len() <= FAN_OUT => fan(users, Target::User),
-        _ => whole,
-    }
+    let is_id = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+    let mut ids: Vec<String> = predicate.values.iter().map(text).filter(is_id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    Some(ids)
 }
 
 /// The accounts, or those of the wanted tenants. An account whose id is not known may be any of them.
-pub(crate) fn account_targets(accounts: &[Account], tenants: Option<&[String]>) -> Vec<Target> {
-    accounts
-        .iter()
-        .filter(|account| match (&account.id, tenants) {
-            (Some(id), Some(tenants)) => tenants.contains(id),
-            _ => true,
-        })
-        .map(|account| Target::Account(account.path.clone()))
-        .collect()
-}
-
-/// Whether the bookmark in a link is a bare timestamp, as Canvas wrote it from 2020 for a while: the next page then begins
-/// strictly before the last row's second, and rows of that second beyond the page are lost unless it is read once more.
-pub(crate) fn bookmark_cuts_seconds(link: &str) -> bool {
-    link.split(['?', '&'])
-        .find_map(|part| part.strip_prefix("page=bookmark:").or_else(|| part.strip_prefix("page=bookmark%3A")))
-        // URL-safe base64 of JSON: a text begins with a quotation mark (0x22), which is `I` and then one of `Q` to `f`;
-        // a list begins with `W`.
-        .is_some_and(|bookmark| bookmark.starts_with('I'))
+pub(crate) fn wanted<'a>(request: &PageRequest, accounts: &'a [Account]) -> Vec<&'a Account> {
+    let tenants = ids(&request.predicates, "tenant");
+    let is_wanted = |account: &&Account| match (&account.id, &tenants) {
+        (Some(id), Some(tenants)) => tenants.contains(id),
+        _ => true,
+    };
+    accounts.iter().filter(is_wanted).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fedaudit_core::{Predicate, Time};
-
-    fn account(id: &str) -> Account {
-        Account { path: id.to_owned(), id: Some(id.to_owned()), fingerprint: None }
-    }
+    use fedaudit_core::Time;
 
     #[test]
     fn bounds_are_whole_seconds_inside_the_window() {
         let window = Window::new(Time::from_micros(1_000_000), Time::from_micros(3_000_000));
+        let page = |list, window, size| Target::new(list, "1").first_page(window, size);
         assert_eq!(
-            Target::Account("1".into()).first_page(window, Some(5000)),
+            page(List::Account, window, Some(5000)),
             "/api/v1/audit/authentication/accounts/1?per_page=100&start_time=1970-01-01T00:00:01Z&end_time=1970-01-01T00:00:02Z"
         );
         let ragged = Window::new(Time::from_micros(1_500_000), Time::from_micros(3_000_001));
         assert!(
-            Target::User("1".into())
-                .first_page(ragged, None)
-                .ends_with("start_time=1970-01-01T00:00:01Z&end_time=1970-01-01T00:00:03Z")
+            page(List::User, ragged, None).ends_with("start_time=1970-01-01T00:00:01Z&end_time=1970-01-01T00:00:03Z")
         );
-        assert!(!Target::Login("1".into()).first_page(Window::ALL, None).contains("time"));
+        assert!(!page(List::Login, Window::ALL, None).contains("time"));
     }
 
     #[test]
     fn the_most_selective_list_is_walked() {
+        const COLUMNS: &[(&str, List)] = &[("account_id", List::Login), ("user_uid", List::User)];
+        let account = |id: &str| Account { path: id.to_owned(), id: Some(id.to_owned()), fingerprint: None };
         let accounts = [account("1"), account("2")];
         let mut request = PageRequest::first("audit.authentication", Window::ALL);
-        assert_eq!(plan(&request, &accounts).len(), 2);
+        assert_eq!(chosen(&request, COLUMNS), None);
+        assert_eq!(wanted(&request, &accounts).len(), 2);
         request.predicates = vec![Predicate::any_of("tenant", ["2", "9"])];
-        assert_eq!(plan(&request, &accounts), [Target::Account("2".into())]);
+        assert_eq!(wanted(&request, &accounts), [&accounts[1]]);
         request.predicates.push(Predicate::any_of("user_uid", ["7", "self", "7"]));
-        assert_eq!(plan(&request, &accounts), [Target::User("7".into())]);
+        assert_eq!(chosen(&request, COLUMNS), Some(Target::new(List::User, "7").chosen()));
         request.predicates.push(Predicate::any_of("account_id", ["8"]));
-        assert_eq!(plan(&request, &accounts), [Target::Login("8".into())]);
-        request.predicates = vec![Predicate::any_of("user_uid", (0..40).map(|n| n.to_string()))];
-        assert_eq!(plan(&request, &accounts).len(), 2);
+        assert_eq!(chosen(&request, COLUMNS), Some(Target::new(List::Login, "8").chosen()));
+        request.predicates = vec![Predicate::any_of("user_uid", ["7", "8"])];
+        assert_eq!(chosen(&request, COLUMNS), None);
         request.predicates = vec![Predicate::any_of("tenant", ["9"])];
-        assert!(plan(&request, &accounts).is_empty());
+        assert!(wanted(&request, &accounts).is_empty());
+        request.predicates = vec![Predicate::any_of("user_uid", ["self"])];
+        assert!(asks_for_nothing(&request, &["account_id", "user_uid"]));
     }
 
     #[test]
@@ -240,12 +356,5 @@ mod tests {
         }
         let mut circle = Circle::default();
         assert!((0..2000).all(|step| circle.step(&format!("/page{step}")).is_ok()));
-    }
-
-    #[test]
-    fn bookmarks_by_era() {
-        assert!(bookmark_cuts_seconds("/x?page=bookmark:IjIwMjYtMDMtMDJUMDg6MTU6MzBaIg&per_page=100"));
-        assert!(!bookmark_cuts_seconds("/x?page=bookmark:WyIyMDI2LTAzLTAyVDA4OjE1OjMwWiIsNDJd&per_page=100"));
-        assert!(!bookmark_cuts_seconds("/x?per_page=100"));
     }
 }

@@ -36,6 +36,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
     }
 }
 
+/// The text of a member that is there and not empty.
+pub(crate) fn text<'t>(scalar: Option<&'t Scalar<'_>>) -> Option<&'t str> {
+    scalar.map(Scalar::text).filter(|text| !text.is_empty())
+}
+
 /// Declares an object whose members are scalars, keeps every further member as it stands.
 macro_rules! object {
     ($(#[$meta:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? }) => {
@@ -87,7 +92,8 @@ object! {
 }
 
 object! {
-    /// What an event of the newer forms refers to. The names with `_id` were documented in 2013 and never seen.
+    /// What an event of the newer forms refers to, in any of the logs. The names with `_id` were documented in 2013 and
+    /// never seen.
     Links {
         login: Scalar<'a>,
         login_id: Scalar<'a>,
@@ -96,6 +102,10 @@ object! {
         user: Scalar<'a>,
         user_id: Scalar<'a>,
         page_view: Scalar<'a>,
+        course: Scalar<'a>,
+        assignment: Scalar<'a>,
+        student: Scalar<'a>,
+        grader: Scalar<'a>,
     }
 }
 
@@ -114,6 +124,22 @@ impl Event<'_> {
 
     pub(crate) fn page_view(&self) -> Option<&str> {
         self.linked(|links| links.page_view.as_ref(), None)
+    }
+
+    pub(crate) fn course(&self) -> Option<&str> {
+        self.linked(|links| links.course.as_ref(), None)
+    }
+
+    pub(crate) fn assignment(&self) -> Option<&str> {
+        self.linked(|links| links.assignment.as_ref(), None)
+    }
+
+    pub(crate) fn student(&self) -> Option<&str> {
+        self.linked(|links| links.student.as_ref(), None)
+    }
+
+    pub(crate) fn grader(&self) -> Option<&str> {
+        self.linked(|links| links.grader.as_ref(), None)
     }
 
     fn linked<'s, 'a>(
@@ -137,6 +163,12 @@ pub(crate) struct Linked<'a> {
 pub(crate) struct LinkedMembers<'a> {
     #[serde(borrow)]
     id: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    pub(crate) name: Option<Scalar<'a>>,
+    /// Of a user.
+    #[serde(borrow)]
+    pub(crate) login_id: Option<Scalar<'a>>,
+    /// Of a login.
     #[serde(borrow)]
     pub(crate) unique_id: Option<Scalar<'a>>,
     #[serde(borrow)]
@@ -175,6 +207,8 @@ pub(crate) struct Document<'a> {
     pub(crate) users: Collection<'a>,
     pub(crate) accounts: Collection<'a>,
     pub(crate) page_views: Collection<'a>,
+    pub(crate) courses: Collection<'a>,
+    pub(crate) assignments: Collection<'a>,
 }
 
 object! {
@@ -226,6 +260,8 @@ impl<'a> Document<'a> {
             users: side("users", "users"),
             accounts: side("accounts", "accounts"),
             page_views: side("page_views", "page_views"),
+            courses: side("courses", "courses"),
+            assignments: side("assignments", "assignments"),
         })
     }
 }
