@@ -104,8 +104,12 @@ enum Turn {
 #[derive(Debug)]
 struct Pace {
     in_flight: usize,
-    /// How many may be in flight by the last answer.
+    /// How many may be in flight by the last answers.
     allowed: usize,
+    /// What is free besides our own reservations, evened out over answers.
+    free: Option<f64>,
+    /// The largest remainder that any answer stated: the mark cannot be below it, and nobody knows that it is above.
+    best: f64,
     /// How many may be at most since the last refusal.
     ceiling: usize,
     /// Answers since then.
@@ -120,7 +124,17 @@ struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { in_flight: 0, allowed: IN_FLIGHT, ceiling: IN_FLIGHT, calm: 0, in_a_row: 0, epoch: 0, resume: None }
+        Self {
+            in_flight: 0,
+            allowed: IN_FLIGHT,
+            free: None,
+            best: 0.0,
+            ceiling: IN_FLIGHT,
+            calm: 0,
+            in_a_row: 0,
+            epoch: 0,
+            resume: None,
+        }
     }
 }
 
@@ -146,13 +160,17 @@ impl Pace {
         }
         // Older servers leave the figure out where nothing is throttled.
         let Some(remaining) = remaining else { return };
-        // The figure counts our other requests in flight, whose reservations come back.
+        // The figure counts our other requests in flight, whose reservations come back. Which of them had arrived by then
+        // is a guess: so the estimate falls quickly, rises slowly, and never beyond what an answer has stated.
         let others = self.in_flight.saturating_sub(1) as f64;
-        let free = remaining + RESERVED * others;
-        self.allowed = ((free / RESERVED) as usize).saturating_sub(SPARE).clamp(1, IN_FLIGHT);
-        if free <= 0.0 {
+        let seen = remaining + RESERVED * others;
+        self.best = self.best.max(remaining);
+        let free = self.free.map_or(seen, |free| free + (seen - free) / if seen < free { 2.0 } else { 8.0 });
+        self.free = Some(free);
+        self.allowed = ((free.min(self.best) / RESERVED) as usize).saturating_sub(SPARE).clamp(1, IN_FLIGHT);
+        if seen <= 0.0 {
             // Above the mark by other costs than reservations: the next request would be refused.
-            self.pause(now, Duration::from_secs_f64((1.0 - free) / OUTFLOW).min(LONGEST_WAIT));
+            self.pause(now, Duration::from_secs_f64((1.0 - seen) / OUTFLOW).min(LONGEST_WAIT));
         }
     }
 
@@ -196,9 +214,9 @@ fn jitter() -> f64 {
 mod tests {
     use super::*;
 
-    /// A pace with so many in flight.
+    /// A pace with so many in flight, on an installation with the documented mark.
     fn busy(in_flight: usize) -> Pace {
-        let mut pace = Pace::default();
+        let mut pace = Pace { best: 600.0, ..Pace::default() };
         let now = Instant::now();
         assert!((0..in_flight).all(|_| matches!(pace.enter(now), Turn::Now(_))));
         pace
@@ -226,8 +244,8 @@ mod tests {
         let mut pace = busy(9);
         pace.answered(None, Instant::now());
         assert_eq!((pace.allowed, pace.ceiling), (IN_FLIGHT, IN_FLIGHT));
-        // An installation with a lower mark.
-        let mut pace = busy(1);
+        // An installation with a lower mark, also when answers overtake each other.
+        let mut pace = Pace { in_flight: 3, ..Pace::default() };
         pace.answered(Some(280.0), Instant::now());
         assert_eq!(pace.allowed, 3);
     }

@@ -4,9 +4,19 @@
 
 #[path = "conformance/bench.rs"]
 mod bench;
+#[path = "conformance/changes.rs"]
+mod changes;
 #[path = "conformance/failures.rs"]
 mod failures;
 #[path = "conformance/fields.rs"]
 mod fields;
+#[path = "conformance/forms.rs"]
+mod forms;
+#[path = "conformance/pace.rs"]
+mod pace;
 #[path = "conformance/reading.rs"]
 mod reading;
+#[path = "conformance/real_client.rs"]
+mod real_client;
+#[path = "conformance/trust.rs"]
+mod trust;

@@ -1,6 +1,7 @@
 //! A Canvas, a source that reads it, and a reader that does what the engine does: fetch until the end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
@@ -10,12 +11,13 @@ use fedaudit_canvas::Canvas;
 use fedaudit_core::{
     AuditSource, Clock, Context, Cursor, EndReason, Next, Page, PageRequest, Plugin, Rejected, Result, Time, Window,
 };
-use fedaudit_testkit::canvas::{Options, StandIn};
+use fedaudit_testkit::canvas::{Gradebook, Options, StandIn};
 use fedaudit_testkit::{Authority, RequestLog, ServerHandle, Settings, World, serve};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub(crate) const STREAM: &str = "audit.authentication";
+pub(crate) const STREAMS: [&str; 3] = [STREAM, "audit.course", "audit.grade_change"];
 pub(crate) const TOKEN: &str = "7~stand-in-token";
 
 #[derive(Debug)]
@@ -33,8 +35,10 @@ pub(crate) struct Bench {
     pub(crate) log: RequestLog,
     pub(crate) cx: Context,
     pub(crate) server: ServerHandle,
-    authority: Authority,
-    folder: TempDir,
+    pub(crate) stand_in: StandIn,
+    gradebook: Arc<Gradebook>,
+    pub(crate) authority: Authority,
+    pub(crate) folder: TempDir,
 }
 
 pub(crate) fn world() -> Arc<World> {
@@ -47,8 +51,16 @@ pub(crate) async fn bench(options: Options, settings: Value) -> Bench {
     bench_of(world(), options, settings).await
 }
 
+/// A bench that reads all three logs, and a gradebook for them.
+pub(crate) async fn bench_of_changes(options: Options) -> Bench {
+    let world = world();
+    let gradebook = Arc::new(Gradebook::generate(&world, 11, 20, 700));
+    bench_of(world, Options { gradebook, ..options }, json!({ "streams": STREAMS })).await
+}
+
 pub(crate) async fn bench_of(world: Arc<World>, options: Options, settings: Value) -> Bench {
     let log = options.log.clone();
+    let gradebook = Arc::clone(&options.gradebook);
     let authority = Authority::new().unwrap();
     let stand_in = StandIn::new(Arc::clone(&world), Options { token: TOKEN.to_owned(), ..options });
     let server = serve(stand_in.router(), &authority).await.unwrap();
@@ -56,7 +68,7 @@ pub(crate) async fn bench_of(world: Arc<World>, options: Options, settings: Valu
     std::fs::write(folder.path().join("ca.pem"), authority.ca_pem()).unwrap();
     let source = build(&folder, &server.origin, &settings).unwrap();
     let cx = context(Time::from_micros(world.to));
-    Bench { world, source, log, cx, server, authority, folder }
+    Bench { world, source, log, cx, server, stand_in, gradebook, authority, folder }
 }
 
 fn context(now: Time) -> Context {
@@ -111,7 +123,21 @@ pub(crate) struct Reading {
 
 impl Bench {
     pub(crate) fn request(&self) -> PageRequest {
-        PageRequest::first(STREAM, Window::new(Time::from_micros(self.world.from), Time::from_micros(self.world.to)))
+        self.request_of(STREAM)
+    }
+
+    pub(crate) fn request_of(&self, stream: &str) -> PageRequest {
+        PageRequest::first(stream, Window::new(Time::from_micros(self.world.from), Time::from_micros(self.world.to)))
+    }
+
+    pub(crate) fn gradebook(&self) -> Arc<Gradebook> {
+        Arc::clone(&self.gradebook)
+    }
+
+    /// With so long for every request. The bench's clock stands still, so that the deadline never comes nearer.
+    pub(crate) fn patient_for(mut self, time: Duration) -> Self {
+        self.cx.deadline = Some(self.cx.now().plus(time));
+        self
     }
 
     /// Another source for the same server.
