@@ -162,3 +162,136 @@ async fn a_spent_budget_is_refused_with_the_marker() {
         assert!(!refused.headers.contains_key("x-request-cost") && !refused.headers.contains_key("retry-after"));
     }
 }
+
+#[tokio::test]
+async fn names_of_objects() {
+    let peer = Peer::new(Options::default());
+    let status = async |target: &str| {
+        let target = format!("/api/v1/audit/authentication/{target}");
+        peer.get_as(&target, &[("authorization", "Bearer 7~stand-in")]).await.status
+    };
+    let (login, user) = (&peer.world.canvas.logins[0], &peer.world.canvas.users[0]);
+    for (target, expected) in [
+        (format!("logins/{}", login.id), 200),
+        (format!("pseudonyms/{}", login.id), 200),
+        // Logins go by plain numbers only.
+        (format!("logins/sis_login_id:{}", login.unique_id), 404),
+        ("logins/self".to_owned(), 404),
+        (format!("users/1~{}", user.id), 200),
+        (format!("users/sis_login_id:{}", user.login_id), 200),
+        ("users/self".to_owned(), 200),
+        ("accounts/default".to_owned(), 200),
+        ("accounts/1~1".to_owned(), 200),
+        ("accounts/990101".to_owned(), 404),
+    ] {
+        assert_eq!(status(&target).await, expected, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn each_token_has_a_bucket() {
+    let client = OAuthClient {
+        client_id: "1".to_owned(),
+        client_secret: "not-a-secret".to_owned(),
+        refresh_token: "not-a-token".to_owned(),
+    };
+    let limits = Limits { outflow: 0.0, extra_cost: 700.0, ..Limits::default() };
+    let peer = Peer::new(Options { limits, oauth: Some(client), refreshes: Some(1), ..Options::default() });
+    let grant = "grant_type=refresh_token&client_id=1&client_secret=not-a-secret&refresh_token=not-a-token";
+    let buy = async || {
+        let request = Request::post("/login/oauth2/token").body(Body::from(grant)).unwrap();
+        let response = peer.router.clone().call(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, serde_json::from_slice::<Value>(&body).unwrap())
+    };
+    let (status, bought) = buy().await;
+    assert_eq!((status, bought["expires_in"].as_i64()), (200, Some(3600)));
+    assert!(bought.get("refresh_token").is_none(), "the old one is kept");
+    assert_eq!(
+        buy().await,
+        (400, serde_json::json!({"error": "invalid_grant", "error_description": "refresh_token revoked"}))
+    );
+
+    assert_eq!(peer.log("").await.status, 200);
+    assert_eq!(peer.log("").await.status, 403);
+    let token = format!("Bearer {}", bought["access_token"].as_str().unwrap());
+    let target = "/api/v1/audit/authentication/accounts/1";
+    assert_eq!(peer.get_as(target, &[("authorization", &token)]).await.status, 200);
+    assert_eq!(peer.get_as(target, &[("authorization", &token)]).await.status, 403);
+}
+
+#[tokio::test]
+async fn what_a_client_says_of_itself() {
+    let peer = Peer::new(Options { needs_user_agent: true, ..Options::default() });
+    let target = "/api/v1/audit/authentication/accounts/1";
+    let headers = [("authorization", "Bearer 7~stand-in"), ("user-agent", "test/1")];
+    assert_eq!(peer.get_as(target, &headers).await.status, 200);
+    assert_eq!(peer.get_as(target, &headers[..1]).await.status, 403);
+}
+
+fn peer_with_courses(options: Options) -> (Peer, Arc<Gradebook>) {
+    let world = Peer::new(Options::default()).world;
+    let gradebook = Arc::new(Gradebook::generate(&world, 5, 9, 200));
+    (Peer::new(Options { gradebook: Arc::clone(&gradebook), ..options }), gradebook)
+}
+
+#[tokio::test]
+async fn grade_queries() {
+    let (peer, book) = peer_with_courses(Options::default());
+    let get = async |query: &str| {
+        let target = format!("/api/v1/audit/grade_change{query}");
+        peer.get_as(&target, &[("authorization", "Bearer 7~stand-in")]).await
+    };
+    let answer = get("").await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.json()["message"].is_string());
+    let change = book.grade_changes.iter().find(|c| !c.is_hidden && c.student_id.is_some() && c.grader_id.is_some());
+    let change = change.unwrap();
+    let (student, grader) = (change.student_id.unwrap(), change.grader_id.unwrap());
+    let query = format!("?course_id={}&student_id={student}&grader_id={grader}&per_page=100", change.course_id);
+    let found = get(&query).await.events();
+    assert!(found.iter().any(|found| found["id"] == change.id.as_str()));
+    assert!(found.iter().all(|found| found["links"]["student"] == student.to_string().as_str()));
+    let overrides = get("/assignments/override?per_page=100").await.events();
+    assert!(!overrides.is_empty() && overrides.iter().all(|found| found["links"].get("assignment").is_none()));
+}
+
+#[tokio::test]
+async fn pages_are_cut_before_rows_are_taken_out() {
+    let (peer, book) = peer_with_courses(Options::default());
+    let live = book.courses.iter().find(|course| !course.is_deleted).unwrap().id;
+    let mut next = Some(format!("/api/v1/audit/grade_change/courses/{live}?per_page=1"));
+    let (mut empty, mut rows) = (0, 0);
+    while let Some(target) = next {
+        let answer = peer.get_as(&target, &[("authorization", "Bearer 7~stand-in")]).await;
+        next = answer.link("next");
+        rows += answer.events().len();
+        empty += usize::from(answer.events().is_empty() && next.is_some());
+    }
+    let of_course = || book.grade_changes.iter().filter(|change| change.course_id == live);
+    assert_eq!(rows, of_course().filter(|change| !change.is_hidden).count());
+    assert!(empty > 0, "an empty page with a next link");
+}
+
+#[tokio::test]
+async fn the_course_log_of_an_account() {
+    let (peer, book) = peer_with_courses(Options::default());
+    let count = async |id: &str| {
+        let target = format!("/api/v1/audit/course/accounts/{id}?per_page=100&start_time=2000-01-01");
+        let mut next = Some(target);
+        let mut rows = 0;
+        while let Some(target) = next {
+            let answer = peer.get_as(&target, &[("authorization", "Bearer 7~stand-in")]).await;
+            next = answer.link("next");
+            rows += answer.events().len();
+        }
+        rows
+    };
+    let of = |account: i64| {
+        book.course_changes.iter().filter(|change| book.course(change.course_id).unwrap().account_id == account).count()
+    };
+    for (name, account) in [("self", 1), ("990100", 990_100), ("990101", 990_101)] {
+        assert_eq!(count(name).await, of(account), "{name}");
+    }
+}
