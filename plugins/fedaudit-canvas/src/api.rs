@@ -149,6 +149,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn throttled_by_status_text_or_figure() {
+        let answer = |status, body: &'static str, remaining: Option<&'static str>| {
+            let mut response = HttpResponse { status, headers: Default::default(), body: body.into() };
+            if let Some(remaining) = remaining {
+                response.headers.insert("x-rate-limit-remaining", remaining.parse().unwrap());
+            }
+            throttled(&response)
+        };
+        assert!(answer(429, "", None));
+        assert!(answer(403, "403 Forbidden (Rate Limit Exceeded)\n", None));
+        assert!(answer(403, "{}", Some("0.0")) && answer(403, "{}", Some(" -12.5 ")));
+        assert!(!answer(403, "{}", Some("0.1")) && !answer(403, "{}", None) && !answer(403, "{}", Some("NaN")));
+        assert!(!answer(200, "Rate Limit Exceeded", Some("-3")) && !answer(401, "", Some("0")));
+    }
+
+    #[test]
     fn segments_cannot_break_out() {
         assert_eq!(encode("sis_account_id:A/B?c d"), "sis_account_id:A%2FB%3Fc%20d");
         assert_eq!(encode("1~23"), "1~23");

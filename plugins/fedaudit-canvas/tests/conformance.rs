@@ -18,5 +18,7 @@ mod pace;
 mod reading;
 #[path = "conformance/real_client.rs"]
 mod real_client;
+#[path = "conformance/statements.rs"]
+mod statements;
 #[path = "conformance/trust.rs"]
 mod trust;

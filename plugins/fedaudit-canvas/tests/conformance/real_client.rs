@@ -43,7 +43,7 @@ async fn canvasapi_sees_the_truth() {
     });
     let file = bench.folder.path().join("case.json");
     std::fs::write(&file, case.to_string()).unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/canvasapi.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/real_client.py");
     let ca = bench.folder.path().join("ca.pem");
     let output = tokio::task::spawn_blocking(move || {
         Command::new(python).arg(script).arg(file).env("REQUESTS_CA_BUNDLE", ca).env("NO_PROXY", "*").output().unwrap()
