@@ -1,7 +1,7 @@
 //! Prints how fast a stand-in in a process of its own is read, by one reader and by nine that share one token's budget:
 //! `cargo run --release -p fedaudit-canvas --example read_bench [RECORDS [LATENCY_MS]]`. The records are those of all
 //! products together; Canvas has about a quarter of them.
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people")]
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a program for people")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};

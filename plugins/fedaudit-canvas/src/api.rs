@@ -151,10 +151,9 @@ mod tests {
     #[test]
     fn throttled_by_status_text_or_figure() {
         let answer = |status, body: &'static str, remaining: Option<&'static str>| {
-            let mut response = HttpResponse { status, headers: Default::default(), body: body.into() };
-            if let Some(remaining) = remaining {
-                response.headers.insert("x-rate-limit-remaining", remaining.parse().unwrap());
-            }
+            let header = |text: &str| ("x-rate-limit-remaining".parse().unwrap(), text.parse().unwrap());
+            let headers = remaining.into_iter().map(header).collect();
+            let response = HttpResponse { status, headers, body: body.into() };
             throttled(&response)
         };
         assert!(answer(429, "", None));

@@ -7,7 +7,7 @@ use crate::record::{Push, Record, Scratch, bare, principal, write_unmapped};
 use crate::wire::text;
 
 /// Fills in what this log tells and hands the row over.
-pub(crate) fn push(record: &Record<'_>, row: EventRow<'_>, scratch: &mut Scratch, push: Push<'_>) {
+pub(crate) fn push(record: &Record<'_>, row: &EventRow<'_>, scratch: &mut Scratch, push: Push<'_>) {
     let Scratch { unmapped, flags, .. } = scratch;
     let (event, document) = (record.event, record.document);
     let (action, outcome) = match record.code {
@@ -61,7 +61,7 @@ pub(crate) fn push(record: &Record<'_>, row: EventRow<'_>, scratch: &mut Scratch
         tenant: account,
         quality_flags: flags,
         unmapped: (!unmapped.is_empty()).then_some(unmapped),
-        ..row
+        ..*row
     };
     push(&identity, &row);
 }

@@ -24,7 +24,7 @@ fn action(word: &str) -> (Action, Outcome) {
 }
 
 /// Fills in what this log tells and hands the row over.
-pub(crate) fn push(record: &Record<'_>, row: EventRow<'_>, scratch: &mut Scratch, push: Push<'_>) {
+pub(crate) fn push(record: &Record<'_>, row: &EventRow<'_>, scratch: &mut Scratch, push: Push<'_>) {
     let Scratch { unmapped, resources, flags } = scratch;
     let (event, document) = (record.event, record.document);
     let (action, outcome) = action(record.code);
@@ -71,7 +71,7 @@ pub(crate) fn push(record: &Record<'_>, row: EventRow<'_>, scratch: &mut Scratch
         tenant: record.tenant,
         quality_flags: flags,
         unmapped: (!unmapped.is_empty()).then_some(unmapped),
-        ..row
+        ..*row
     };
     push(&identity, &row);
 }

@@ -11,7 +11,7 @@ use crate::wire::text;
 pub(crate) const ACTIONS: [Action; 2] = [Action::ObjectUpdate, Action::Other];
 
 /// Fills in what this log tells and hands the row over.
-pub(crate) fn push(record: &Record<'_>, row: EventRow<'_>, scratch: &mut Scratch, push: Push<'_>) {
+pub(crate) fn push(record: &Record<'_>, row: &EventRow<'_>, scratch: &mut Scratch, push: Push<'_>) {
     let Scratch { unmapped, resources, flags } = scratch;
     let (event, document) = (record.event, record.document);
     let (action, outcome) = match record.code {
@@ -78,7 +78,7 @@ pub(crate) fn push(record: &Record<'_>, row: EventRow<'_>, scratch: &mut Scratch
         tenant: record.tenant,
         quality_flags: flags,
         unmapped: (!unmapped.is_empty()).then_some(unmapped),
-        ..row
+        ..*row
     };
     push(&identity, &row);
 }

@@ -110,12 +110,11 @@ impl AuditSource for Source {
             return nothing(cx);
         }
         let accounts = self.accounts.get_or_try_init(|| accounts::resolve(cx, &self.api, &self.names)).await?;
-        let walk: Walk = match &request.cursor {
-            Some(cursor) => cursor.read()?,
-            None => {
-                let targets = plan::plan(cx, &self.api, stream, accounts, request).await;
-                Walk::new(targets.map_err(|error| with_right(error, stream))?)
-            }
+        let walk: Walk = if let Some(cursor) = &request.cursor {
+            cursor.read()?
+        } else {
+            let targets = plan::plan(cx, &self.api, stream, accounts, request).await;
+            Walk::new(targets.map_err(|error| with_right(error, stream))?)
         };
         if request.cursor.is_none() && walk.targets.is_empty() {
             return nothing(cx);
@@ -129,7 +128,7 @@ impl AuditSource for Source {
                 let accounts = wanted(request, accounts);
                 let everything = plan::everything(cx, &self.api, stream, &accounts, request.window).await?;
                 walk.without_chosen(|| everything);
-                reading.elsewhere(walk, note)
+                reading.elsewhere(&walk, note)
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fedaudit_core::{Action, Context, ErrorKind, PageRequest, Result, Time, Window};
+use fedaudit_core::{Action, Context, ErrorKind, Operator, PageRequest, Predicate, Result, Time, Window};
 
 use crate::accounts::{Account, below, ids};
 use crate::api::{Api, encode};
@@ -65,10 +65,8 @@ pub(crate) async fn everything(
 
 /// Whether the question names only actions that a log does not have.
 fn excludes(request: &PageRequest, actions: &[Action]) -> bool {
-    let asked = request.predicates.iter().find(|predicate| predicate.column == "action");
-    asked
-        .and_then(|predicate| predicate.texts())
-        .is_some_and(|words| !actions.iter().any(|action| words.contains(&action.as_str())))
+    let asked = request.predicates.iter().find(|asked| asked.column == "action" && asked.operator == Operator::In);
+    asked.and_then(Predicate::texts).is_some_and(|words| !actions.iter().any(|action| words.contains(&action.as_str())))
 }
 
 /// The lists of a root account's course changes. Servers differ: some have no list by account, and it is not documented

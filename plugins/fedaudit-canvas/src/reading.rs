@@ -50,10 +50,12 @@ impl Reading<'_> {
     /// The next page of the first list.
     async fn list(&self, mut walk: Walk) -> Result<Outcome> {
         let target = walk.targets[0].clone();
+        // Once rows of it were handed out, everything would bring them again.
+        let replaceable = target.is_chosen && target.link.is_none();
         let path = target.page(self.request.window, self.request.page_size);
         let response = match self.api.get(self.cx, &path).await {
             Ok(response) => response,
-            Err(error) if target.is_chosen && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Denied) => {
+            Err(error) if replaceable && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Denied) => {
                 let note = format!("{target} cannot be read on its own ({error}); looking further");
                 return Ok(Outcome::Elsewhere(walk, note));
             }
@@ -61,8 +63,8 @@ impl Reading<'_> {
         };
         let next = self.api.next(&response)?;
         let merged = next.as_deref().is_some_and(|link| Bookmark::of(link) == Bookmark::Unknown);
-        if target.list == List::User && merged {
-            // Such a list can lose rows between its pages, and no row was handed out yet.
+        if target.list == List::User && merged && replaceable {
+            // Such a list can lose rows between its pages.
             let note = format!("the list of {target} is merged from several and may lose events; looking further");
             return Ok(Outcome::Elsewhere(walk, note));
         }
@@ -75,7 +77,7 @@ impl Reading<'_> {
         let frontier = taken.seen.last.filter(|_| bounded && taken.next.is_some()).map(end_of_second);
         walk.follow(taken.next)?;
         walk.crowd = taken.crowd;
-        let page = self.finish(decoder, walk, response.server_time(), taken.notes)?;
+        let page = finish(decoder, &walk, response.server_time(), taken.notes)?;
         Ok(Outcome::Page(Page { frontier, ..page }))
     }
 
@@ -161,7 +163,7 @@ impl Reading<'_> {
             crowd.users = Some(next);
             walk.crowd = Some(crowd);
         }
-        self.finish(decoder, walk, None, notes)
+        finish(decoder, &walk, None, notes)
     }
 
     /// One page of courses: each becomes a list.
@@ -178,7 +180,7 @@ impl Reading<'_> {
         }
         targets.append(&mut walk.targets);
         walk.targets = targets;
-        self.finish(Decoder::new(self.frame), walk, None, Vec::new())
+        finish(Decoder::new(self.frame), &walk, None, Vec::new())
     }
 
     /// The next pages of some short lists that have nothing to do with each other, side by side.
@@ -220,36 +222,7 @@ impl Reading<'_> {
         }
         rest.append(&mut walk.targets);
         walk.targets = rest;
-        self.finish(decoder, walk, server_time, notes)
-    }
-
-    /// A page and where it leads.
-    fn finish(
-        &self,
-        decoder: Decoder<'_>,
-        walk: Walk,
-        server_time: Option<Time>,
-        mut notes: Vec<String>,
-    ) -> Result<Page> {
-        let mut decoded = decoder.finish()?;
-        decoded.notes.append(&mut notes);
-        let done = walk.targets.is_empty() && walk.crowd.is_none();
-        if done && walk.gone.count > 0 {
-            decoded.notes.push(format!("{} deleted courses cannot be read: {}", walk.gone.count, walk.gone.names()));
-        }
-        // What was denied is an error, after everything else was handed out.
-        let next = if done && walk.denied.count == 0 {
-            Next::End(EndReason::NoNextLink)
-        } else {
-            Next::More(Cursor::new(&walk)?)
-        };
-        Ok(Page {
-            rows: decoded.rows,
-            next,
-            frontier: None,
-            observed: Observed { server_time, records: decoded.records, notes: decoded.notes, ..Observed::default() },
-            rejected: decoded.rejected,
-        })
+        finish(decoder, &walk, server_time, notes)
     }
 
     /// There is nothing left to read.
@@ -269,9 +242,29 @@ impl Reading<'_> {
     }
 
     /// A page without rows that goes on with other lists.
-    pub(crate) fn elsewhere(&self, walk: Walk, note: String) -> Result<Page> {
-        self.finish(Decoder::new(self.frame), walk, None, vec![note])
+    pub(crate) fn elsewhere(&self, walk: &Walk, note: String) -> Result<Page> {
+        finish(Decoder::new(self.frame), walk, None, vec![note])
     }
+}
+
+/// A page and where it leads.
+fn finish(decoder: Decoder<'_>, walk: &Walk, server_time: Option<Time>, mut notes: Vec<String>) -> Result<Page> {
+    let mut decoded = decoder.finish()?;
+    decoded.notes.append(&mut notes);
+    let done = walk.targets.is_empty() && walk.crowd.is_none();
+    if done && walk.gone.count > 0 {
+        decoded.notes.push(format!("{} deleted courses cannot be read: {}", walk.gone.count, walk.gone.names()));
+    }
+    // What was denied is an error, after everything else was handed out.
+    let next =
+        if done && walk.denied.count == 0 { Next::End(EndReason::NoNextLink) } else { Next::More(Cursor::new(walk)?) };
+    Ok(Page {
+        rows: decoded.rows,
+        next,
+        frontier: None,
+        observed: Observed { server_time, records: decoded.records, notes: decoded.notes, ..Observed::default() },
+        rejected: decoded.rejected,
+    })
 }
 
 /// What reading a page came to.

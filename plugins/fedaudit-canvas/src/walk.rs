@@ -209,17 +209,14 @@ impl Walk {
 
     /// Goes on with this page of the first list, or with the next list.
     pub(crate) fn follow(&mut self, link: Option<String>) -> Result<()> {
-        match link {
-            Some(link) => {
-                self.circle.step(&link)?;
-                if let Some(target) = self.targets.first_mut() {
-                    target.link = Some(link);
-                }
+        if let Some(link) = link {
+            self.circle.step(&link)?;
+            if let Some(target) = self.targets.first_mut() {
+                target.link = Some(link);
             }
-            None => {
-                self.targets.remove(0);
-                self.begin_list();
-            }
+        } else {
+            self.targets.remove(0);
+            self.begin_list();
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::directory::{FACULTY, number};
+use super::directory::{DEPARTMENT, FACULTY, number};
 use super::document::{Writer, timestamp};
 use super::listing::cut;
 use super::{Asked, CourseChange, GradeChange, Reply, Server};
@@ -164,7 +164,7 @@ impl Server {
             writer.raw("}}");
         });
         writer.raw(r#","linked":{"page_views":[],"#);
-        self.linked_courses(&mut writer, rows.iter().map(|change| change.course_id).collect());
+        self.linked_courses(&mut writer, &rows.iter().map(|change| change.course_id).collect());
         writer.raw(",");
         self.linked_users(&mut writer, rows.iter().filter_map(|change| change.user_id).collect());
         writer.raw("}}");
@@ -211,7 +211,7 @@ impl Server {
             assignments.iter().map(|id| format!(r#"{{"id":{id},"name":"Assignment {id}"}}"#)).collect();
         writer.raw(&objects.join(","));
         writer.raw("],");
-        self.linked_courses(&mut writer, rows.iter().map(|change| change.course_id).collect());
+        self.linked_courses(&mut writer, &rows.iter().map(|change| change.course_id).collect());
         writer.raw(",");
         self.linked_users(
             &mut writer,
@@ -221,7 +221,7 @@ impl Server {
         (writer.out, rows.len())
     }
 
-    fn linked_courses(&self, writer: &mut Writer, ids: BTreeSet<i64>) {
+    fn linked_courses(&self, writer: &mut Writer, ids: &BTreeSet<i64>) {
         let courses = ids.iter().filter_map(|id| self.options.gradebook.course(*id));
         writer.list("courses", courses, |writer, course| writer.course(course, self.world.canvas.root_account_id));
     }
@@ -242,7 +242,8 @@ impl Server {
             asked.query.iter().filter(|(key, _)| key == "state[]").map(|(_, value)| value.as_ref()).collect();
         let deleted = states.iter().any(|state| matches!(*state, "deleted" | "all"));
         let below = |of: i64| {
-            account == self.world.canvas.root_account_id || of == account || (account == FACULTY && of != account)
+            // The one account with something below it besides the root account is the faculty.
+            of == account || account == self.world.canvas.root_account_id || (account == FACULTY && of == DEPARTMENT)
         };
         let objects: Vec<String> = self
             .options

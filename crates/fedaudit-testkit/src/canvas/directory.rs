@@ -162,15 +162,15 @@ impl Server {
         let page = parameter("page").unwrap_or(1).max(1);
         let last = objects.len().div_ceil(size).max(1);
         let shown = objects.iter().skip((page - 1) * size).take(size).map(String::as_str).collect::<Vec<_>>();
-        let kept: String = asked
-            .query
-            .iter()
-            .filter(|(key, _)| !matches!(key.as_ref(), "page" | "per_page" | "access_token" | "api_key"))
-            .map(|(key, value)| {
-                let escape = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-                format!("{}={}&", escape(key), escape(value))
-            })
-            .collect();
+        let mut kept = url::form_urlencoded::Serializer::new(String::new());
+        kept.extend_pairs(
+            asked
+                .query
+                .iter()
+                .filter(|(key, _)| !matches!(key.as_ref(), "page" | "per_page" | "access_token" | "api_key")),
+        );
+        let kept = kept.finish();
+        let kept = if kept.is_empty() { kept } else { kept + "&" };
         let base = self.options.link_base.clone().unwrap_or_else(|| format!("https://{}", asked.host));
         let link =
             |page: usize, rel: &str| format!("<{base}{}?{kept}page={page}&per_page={size}>; rel=\"{rel}\"", asked.path);

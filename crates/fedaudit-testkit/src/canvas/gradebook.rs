@@ -142,9 +142,8 @@ fn course_change(world: &World, random: &mut Random, courses: &[Course], users: 
 
 fn grade_change(world: &World, random: &mut Random, courses: &[Course], users: &[i64]) -> GradeChange {
     let is_override = random.chance(0.1);
-    let grade = |random: &mut Random| match is_override {
-        true => format!("{}%", random.range(40, 100)),
-        false => random.range(0, 20).to_string(),
+    let grade = |random: &mut Random| {
+        if is_override { format!("{}%", random.range(40, 100)) } else { random.range(0, 20).to_string() }
     };
     GradeChange {
         id: random.uuid(),

@@ -27,7 +27,7 @@ fn once<'r>(ids: impl IntoIterator<Item = &'r String>) -> BTreeMap<String, usize
 }
 
 /// What can be seen: not what the reader may not see, and nothing of deleted courses.
-fn visible<'b>(book: &'b Gradebook) -> impl Iterator<Item = &'b GradeChange> {
+fn visible(book: &Gradebook) -> impl Iterator<Item = &GradeChange> {
     book.grade_changes.iter().filter(|change| !change.is_hidden && !book.course(change.course_id).unwrap().is_deleted)
 }
 

@@ -166,7 +166,7 @@ async fn faults_that_stay_are_errors() {
         stays(Fault::Truncated, ErrorKind::Malformed),
         stays(Fault::Silence(Duration::from_secs(9)), ErrorKind::Timeout),
         stays(Fault::json(200, r#"{"errors":"none"}"#), ErrorKind::Malformed),
-        stays(Fault::json(200, r#"[]"#), ErrorKind::Malformed),
+        stays(Fault::json(200, "[]"), ErrorKind::Malformed),
     );
 }
 
