@@ -13,11 +13,13 @@ pub struct Limits {
     pub up_front: f64,
     /// What a request costs besides the time it takes.
     pub extra_cost: f64,
+    /// Whether the time it takes is charged at all.
+    pub charges_time: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { high_water: 600.0, maximum: 800.0, outflow: 10.0, up_front: 50.0, extra_cost: 0.0 }
+        Self { high_water: 600.0, maximum: 800.0, outflow: 10.0, up_front: 50.0, extra_cost: 0.0, charges_time: true }
     }
 }
 
@@ -59,7 +61,8 @@ impl Bucket {
     /// Ends a request: the reservation goes back, the real cost stays. Returns what remains.
     pub fn settle(&mut self, now: f64, cost: f64) -> f64 {
         self.leak(now);
-        let settled = self.level - self.limits.up_front + cost + self.limits.extra_cost;
+        let time = if self.limits.charges_time { cost } else { 0.0 };
+        let settled = self.level - self.limits.up_front + time + self.limits.extra_cost;
         self.level = settled.clamp(0.0, self.limits.maximum);
         self.remaining(now)
     }

@@ -25,8 +25,11 @@ fn every_statement_has_its_case() {
     for (index, row) in rows.iter().enumerate() {
         let [number, _statement, case] = row.as_slice() else { panic!("not three columns: {row:?}") };
         assert_eq!(*number, format!("C{}", index + 1));
+        if *case == "the same" || case.starts_with("— ") {
+            continue;
+        }
         let named: Vec<&str> = case.split('`').skip(1).step_by(2).collect();
-        assert!(!named.is_empty() || *case == "the same" || case.starts_with('—'), "{number} has no case");
+        assert!(!named.is_empty(), "{number} has no case");
         for name in named {
             assert!(sources.contains(&format!("fn {name}(")), "{number} names {name}, which is no test");
         }
