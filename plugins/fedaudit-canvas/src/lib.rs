@@ -31,6 +31,7 @@ use crate::accounts::{Account, Reader};
 use crate::api::Api;
 pub use crate::config::{Config, OAuth};
 use crate::normalize::Frame;
+use crate::plan::Trees;
 use crate::reading::{Outcome, Reading, nothing};
 pub use crate::stream::Stream;
 use crate::walk::{Walk, wanted};
@@ -52,6 +53,7 @@ impl Plugin for Canvas {
             api: Api::new(origin, config).map_err(|error| error.at(name))?,
             accounts: OnceCell::new(),
             reader: OnceCell::new(),
+            trees: Trees::default(),
         }))
     }
 }
@@ -66,6 +68,7 @@ struct Source {
     api: Api,
     accounts: OnceCell<Vec<Account>>,
     reader: OnceCell<Reader>,
+    trees: Trees,
 }
 
 #[async_trait]
@@ -113,7 +116,7 @@ impl AuditSource for Source {
         let walk: Walk = if let Some(cursor) = &request.cursor {
             cursor.read()?
         } else {
-            let targets = plan::plan(cx, &self.api, stream, accounts, request).await;
+            let targets = plan::plan(cx, &self.api, stream, accounts, &self.trees, request).await;
             Walk::new(targets.map_err(|error| with_right(error, stream))?)
         };
         if request.cursor.is_none() && walk.targets.is_empty() {
@@ -126,7 +129,8 @@ impl AuditSource for Source {
             Outcome::Page(page) => Ok(page),
             Outcome::Elsewhere(mut walk, note) => {
                 let accounts = wanted(request, accounts);
-                let everything = plan::everything(cx, &self.api, stream, &accounts, request.window).await?;
+                let everything =
+                    plan::everything(cx, &self.api, stream, &accounts, &self.trees, request.window).await?;
                 walk.without_chosen(|| everything);
                 reading.elsewhere(&walk, note)
             }

@@ -11,7 +11,8 @@ use tokio::sync::Mutex;
 use crate::api::encode;
 use crate::config::OAuth;
 
-/// An access token is renewed this long before it lapses, so that no page is asked for with a dying one.
+/// An access token is renewed this long before it lapses, so that no page is asked for with a dying one; one that is short
+/// of life already, after half of it.
 const MARGIN: Duration = Duration::from_mins(1);
 
 /// How the access token is had, and the one in use.
@@ -39,6 +40,7 @@ struct Slot {
 pub(crate) struct Access {
     pub(crate) authorization: Secret,
     pub(crate) generation: u64,
+    /// From when on it is renewed.
     expires: Option<Time>,
 }
 
@@ -62,7 +64,7 @@ impl Login {
     /// bought: everybody else waits for that one.
     pub(crate) async fn access(&self, cx: &Context, client: &HttpClient, refused: Option<u64>) -> Result<Access> {
         let mut slot = self.access.lock().await;
-        let lapses = |access: &Access| access.expires.is_some_and(|expires| cx.now().plus(MARGIN) >= expires);
+        let lapses = |access: &Access| access.expires.is_some_and(|expires| cx.now() >= expires);
         if let Some(access) = &slot.access
             && refused != Some(access.generation)
             && !lapses(access)
@@ -118,7 +120,10 @@ async fn buy(cx: &Context, client: &HttpClient, oauth: &OAuth) -> Result<(Secret
     }
     let bought: Bought = serde_json::from_slice(&response.body)
         .map_err(|_| Error::new(ErrorKind::Malformed, "the token endpoint's answer holds no access_token"))?;
-    let expires = bought.expires_in.map(|seconds| cx.now().plus(Duration::from_secs(seconds)));
+    let expires = bought.expires_in.map(|seconds| {
+        let lasts = Duration::from_secs(seconds);
+        cx.now().plus(lasts.saturating_sub(MARGIN).max(lasts / 2))
+    });
     Ok((Secret::new(bought.access_token), expires))
 }
 

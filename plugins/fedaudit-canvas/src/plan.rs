@@ -1,5 +1,7 @@
 //! Which lists hold what a request asks for.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fedaudit_core::{Action, Context, ErrorKind, Operator, PageRequest, Predicate, Result, Time, Window};
@@ -17,6 +19,7 @@ pub(crate) async fn plan(
     api: &Api,
     stream: Stream,
     accounts: &[Account],
+    trees: &Trees,
     request: &PageRequest,
 ) -> Result<Vec<Target>> {
     let columns: &[(&str, List)] = match stream {
@@ -40,7 +43,7 @@ pub(crate) async fn plan(
         let tenant = if let [account] = accounts.as_slice() { account.id.as_deref() } else { None };
         return Ok(vec![target.within(tenant.filter(|_| stream != Stream::Authentication))]);
     }
-    everything(cx, api, stream, &accounts, request.window).await
+    everything(cx, api, stream, &accounts, trees, request.window).await
 }
 
 /// Lists that hold everything of these accounts.
@@ -49,6 +52,7 @@ pub(crate) async fn everything(
     api: &Api,
     stream: Stream,
     accounts: &[&Account],
+    trees: &Trees,
     window: Window,
 ) -> Result<Vec<Target>> {
     let mut targets = Vec::new();
@@ -56,11 +60,26 @@ pub(crate) async fn everything(
         let list = |list: List| Target::new(list, &account.path).within(account.id.as_deref());
         match stream {
             Stream::Authentication => targets.push(Target::new(List::Account, &account.path)),
-            Stream::Course => targets.extend(course_lists(cx, api, account, window).await?),
+            Stream::Course => targets.extend(course_lists(cx, api, account, trees, window).await?),
             Stream::GradeChange => targets.push(list(List::Courses)),
         }
     }
     Ok(targets)
+}
+
+/// Which lists hold the course changes of a root account, as far as that was found out.
+#[derive(Debug, Default)]
+pub(crate) struct Trees(Mutex<HashMap<String, Vec<Target>>>);
+
+impl Trees {
+    fn get(&self, account: &str) -> Option<Vec<Target>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(account).cloned()
+    }
+
+    fn keep(&self, account: &str, lists: Vec<Target>) -> Vec<Target> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(account.to_owned(), lists.clone());
+        lists
+    }
 }
 
 /// Whether the question names only actions that a log does not have.
@@ -72,7 +91,16 @@ fn excludes(request: &PageRequest, actions: &[Action]) -> bool {
 /// The lists of a root account's course changes. Servers differ: some have no list by account, and it is not documented
 /// whether that of a root account holds what was done to the courses of its sub-accounts. So that is found out, with a
 /// record of a sub-account: either the root account's list has it as well, or every account has to be read.
-async fn course_lists(cx: &Context, api: &Api, account: &Account, window: Window) -> Result<Vec<Target>> {
+async fn course_lists(
+    cx: &Context,
+    api: &Api,
+    account: &Account,
+    trees: &Trees,
+    window: Window,
+) -> Result<Vec<Target>> {
+    if let Some(lists) = trees.get(&account.path) {
+        return Ok(lists);
+    }
     let list = |list: List, id: &str| Target::new(list, id).within(account.id.as_deref());
     let root = list(List::CourseAccount, &account.path);
     match api.get(cx, &root.first_page(window, Some(1))).await {
@@ -87,7 +115,7 @@ async fn course_lists(cx: &Context, api: &Api, account: &Account, window: Window
         let response = match api.get(cx, &list(List::CourseAccount, id).first_page(window, Some(1))).await {
             Ok(response) => response,
             // Accounts below have no list of their own: then everything is in that of the root account.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![root]),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(trees.keep(&account.path, vec![root])),
             Err(error) => return Err(error),
         };
         let Some((record, time)) = identities(&response.body)?.into_iter().next() else { continue };
@@ -95,13 +123,14 @@ async fn course_lists(cx: &Context, api: &Api, account: &Account, window: Window
         let second = Window::new(from, from.plus(Duration::from_secs(1)));
         let response = api.get(cx, &root.first_page(second, None)).await?;
         let whole = identities(&response.body)?.iter().any(|(other, _)| *other == record);
-        return Ok(if whole {
+        let lists = if whole {
             vec![root]
         } else {
             std::iter::once(root).chain(accounts.iter().map(|id| list(List::CourseAccount, id))).collect()
-        });
+        };
+        return Ok(trees.keep(&account.path, lists));
     }
-    // Nothing below in this window.
+    // Nothing below in this window: another window may tell.
     Ok(vec![root])
 }
 

@@ -58,6 +58,10 @@ async fn course_changes_of_sub_accounts_are_read_once() {
     for course_lists_of_tree in [false, true] {
         let bench = bench_of_changes(Options { course_lists_of_tree, ..Options::default() }).await;
         assert_eq!(ids(&read(&bench, COURSE).await), all(&bench), "whole tree: {course_lists_of_tree}");
+        // What the server's lists hold is found out once.
+        bench.log.take();
+        assert_eq!(ids(&read(&bench, COURSE).await), all(&bench));
+        assert!(bench.log.take().iter().all(|entry| !entry.target.contains("/sub_accounts")));
     }
 }
 
