@@ -19,8 +19,8 @@ pub(crate) const IN_FLIGHT: usize = 9;
 const RESERVED: f64 = 50.0;
 /// What drains in a second, as documented.
 const OUTFLOW: f64 = 10.0;
-/// So many reservations are left to others.
-const SPARE: usize = 2;
+/// So much is left to others, and to the error of the estimate.
+const SPARE: f64 = 75.0;
 /// After a refusal it takes so many answers until one more request is tried in flight.
 const CALM: u32 = 1000;
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -167,7 +167,7 @@ impl Pace {
         self.best = self.best.max(remaining);
         let free = self.free.map_or(seen, |free| free + (seen - free) / if seen < free { 2.0 } else { 8.0 });
         self.free = Some(free);
-        self.allowed = ((free.min(self.best) / RESERVED) as usize).saturating_sub(SPARE).clamp(1, IN_FLIGHT);
+        self.allowed = (((free.min(self.best) - SPARE) / RESERVED) as usize).clamp(1, IN_FLIGHT);
         if seen <= 0.0 {
             // Above the mark by other costs than reservations: the next request would be refused.
             self.pause(now, Duration::from_secs_f64((1.0 - seen) / OUTFLOW).min(LONGEST_WAIT));
@@ -226,7 +226,7 @@ mod tests {
     fn fewer_in_flight_as_the_budget_falls() {
         let now = Instant::now();
         // Nine in flight reserve 450; what remains besides decides.
-        for (level, allowed) in [(0.0, 9), (49.0, 9), (101.0, 7), (250.0, 5), (400.0, 2), (460.0, 1), (599.0, 1)] {
+        for (level, allowed) in [(0.0, 9), (75.0, 9), (76.0, 8), (250.0, 5), (400.0, 2), (460.0, 1), (599.0, 1)] {
             let mut pace = busy(9);
             pace.answered(Some(600.0 - 400.0 - level), now);
             assert_eq!(pace.allowed, allowed, "at {level}");
@@ -247,7 +247,7 @@ mod tests {
         // An installation with a lower mark, also when answers overtake each other.
         let mut pace = Pace { in_flight: 3, ..Pace::default() };
         pace.answered(Some(280.0), Instant::now());
-        assert_eq!(pace.allowed, 3);
+        assert_eq!(pace.allowed, 4);
     }
 
     #[test]
