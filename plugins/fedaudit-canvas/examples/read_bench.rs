@@ -1,6 +1,6 @@
 //! Prints how fast a stand-in in a process of its own is read, by one reader and by nine that share one token's budget:
 //! `cargo run --release -p fedaudit-canvas --example read_bench [RECORDS [LATENCY_MS [EXTRA_COST]]]`. The records are those
-//! of all products together; Canvas has about a quarter of them. A call costs the time it takes and the extra.
+//! of all products together; Canvas has about a fifth of them. A call costs the time it takes and the extra.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a program for people")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -132,7 +132,7 @@ impl Board {
             rows += self.read_part(source, cx, reader).await;
             let mut parts = self.0.lock().unwrap();
             let busiest = (0..parts.len()).max_by(|a, b| parts[*a].pages_left().total_cmp(&parts[*b].pages_left()));
-            let Some(busiest) = busiest.filter(|part| parts[*part].pages_left() > 3.0) else { return rows };
+            let Some(busiest) = busiest.filter(|part| parts[*part].pages_left() > 1.5) else { return rows };
             let middle = i64::midpoint(parts[busiest].from, parts[busiest].at);
             parts[reader] = Part::new(parts[busiest].from, middle);
             parts[busiest].from = middle;
