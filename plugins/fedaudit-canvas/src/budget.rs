@@ -21,8 +21,8 @@ const RESERVED: f64 = 50.0;
 const OUTFLOW: f64 = 10.0;
 /// So much is left to others, and to the error of the estimate.
 const SPARE: f64 = 75.0;
-/// Falls of the estimate up to this are likely to be its error.
-const GUESS: f64 = 4.0 * RESERVED;
+/// With more than this free, a fall is likely to be an error of the estimate.
+const PLENTY: f64 = 8.0 * RESERVED;
 /// After a refusal it takes so many answers until one more request is tried in flight.
 const CALM: u32 = 1000;
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -163,12 +163,13 @@ impl Pace {
         // Older servers leave the figure out where nothing is throttled.
         let Some(remaining) = remaining else { return };
         // The figure counts our other requests in flight, whose reservations come back. Which of them had arrived by then
-        // is a guess, wrong by a few either way: so it is evened out, except for a fall that no guess explains, and never
-        // goes beyond what an answer has stated.
+        // is a guess, wrong by a few either way: so it is evened out, except for falls once little is left, and never goes
+        // beyond what an answer has stated.
         let others = self.in_flight.saturating_sub(1) as f64;
         let seen = remaining + RESERVED * others;
         self.best = self.best.max(remaining);
-        let free = self.free.map_or(seen, |free| free + (seen - free) / if seen < free - GUESS { 2.0 } else { 8.0 });
+        let free =
+            self.free.map_or(seen, |free| free + (seen - free) / if seen < free.min(PLENTY) { 1.0 } else { 8.0 });
         self.free = Some(free);
         self.allowed = (((free.min(self.best) - SPARE) / RESERVED) as usize).clamp(1, IN_FLIGHT);
         if seen <= 0.0 {

@@ -65,7 +65,8 @@ async fn nine_in_flight_and_hardly_ever_throttled() {
         // Within the same budget: the slices cost few calls more than one walk.
         let calls = bench.world.canvas.events.len().div_ceil(10) as u64;
         assert!(meter.requests < calls + 36 + 5, "{meter:?}");
-        assert_eq!(meter.throttled, 0, "{meter:?}");
+        // Where every call costs forty times what is usual, one too many may slip through.
+        assert!(meter.throttled <= u64::from(limits.extra_cost > 0.0), "{meter:?}");
         bench.stand_in.peak_in_flight()
     };
     // The bucket as documented: nine in flight, and not one more.
