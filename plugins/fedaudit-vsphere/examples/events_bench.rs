@@ -1,5 +1,5 @@
 //! Prints how many events one core reads in a second from a stand-in in a process of its own, TLS, decoding, normalising and
-//! Arrow included: `cargo run --release -p fedaudit-vsphere --example read_bench [EVENTS [soap|json]]`. The rate per second of
+//! Arrow included: `cargo run --release -p fedaudit-vsphere --example events_bench [EVENTS [soap|json]]`. The rate per second of
 //! processor time depends less on what else the machine does than the rate by the clock.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people")]
 
