@@ -232,7 +232,16 @@ impl Progress {
     }
 }
 
-const QUESTIONS_ONLY: &str = "ask one question: a SELECT, or EXPLAIN of one; nothing can be written, created or set";
+/// How DataFusion says that something is not one question. COPY fails for its format before it is refused.
+const NO_QUESTION: &[&str] = &[
+    "DDL not supported: ",
+    "DML not supported: ",
+    "Statement not supported: ",
+    "Unsupported SQL statement",
+    "No SQL statements",
+    "a single SQL statement",
+    "Use STORED AS",
+];
 
 /// An error of SQL in our words; one of ours that travelled through DataFusion comes out as it was.
 fn from_datafusion(error: &DataFusionError) -> Error {
@@ -256,14 +265,12 @@ fn from_datafusion(error: &DataFusionError) -> Error {
         DataFusionError::ResourcesExhausted(_) | DataFusionError::IoError(_) | DataFusionError::Internal(_) => {
             Error::new(ErrorKind::Internal, text).at("SQL")
         }
-        DataFusionError::Plan(_)
-            if ["DDL", "DML", "Statement"].iter().any(|kind| text.contains(&format!("{kind} not supported: "))) =>
-        {
-            Error::new(ErrorKind::Config, text).at("SQL").hint(QUESTIONS_ONLY)
-        }
-        DataFusionError::NotImplemented(_) if text.contains("single SQL statement") => {
-            Error::new(ErrorKind::Config, "more than one statement").at("SQL").hint(QUESTIONS_ONLY)
-        }
+        _ if NO_QUESTION.iter().any(|words| text.contains(words)) => Error::new(ErrorKind::Config, text)
+            .at("SQL")
+            .hint("ask one question: a SELECT, or EXPLAIN of one; nothing can be written, created or set"),
+        DataFusionError::ArrowError(..) if text.contains("as nanoseconds") => Error::new(ErrorKind::Config, text)
+            .at("SQL")
+            .hint("times in SQL reach from 1677 to 2262: leave out a bound beyond that"),
         DataFusionError::ArrowError(..) => Error::new(ErrorKind::Config, text).at("SQL").hint(
             "a value does not fit: times are written '2026-01-31T12:00:00Z'; try_cast gives NULL instead of an error",
         ),

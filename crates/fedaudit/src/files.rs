@@ -46,7 +46,7 @@ impl Draft {
             use std::os::unix::fs::PermissionsExt as _;
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
-        let (file, part) = builder.tempfile_in(folder(&place))?.into_parts();
+        let (file, part) = builder.tempfile_in(folder(&place)).map_err(without_path)?.into_parts();
         if let Some(there) = there {
             file.set_permissions(there.permissions())?;
         }
@@ -87,6 +87,12 @@ fn place(path: &Path) -> PathBuf {
         (Ok(folder), Some(name)) => folder.join(name),
         _ => path.to_owned(),
     })
+}
+
+/// The error itself: the name of the draft beside the file tells nobody anything.
+fn without_path(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|outer| outer.source()?.downcast_ref::<io::Error>()?.raw_os_error());
+    inner.map_or(error, io::Error::from_raw_os_error)
 }
 
 fn folder(path: &Path) -> &Path {

@@ -92,8 +92,10 @@ impl<'r, T: Ord> Grouped<'r, T> {
 
 fn cause(stream: &StreamReceipt) -> String {
     if let Some(error) = &stream.error {
+        // The place stands in front of the line already.
         let place = format!("{}/{}: ", stream.source, stream.stream);
         let text = error.error_text.strip_prefix(&place).unwrap_or(&error.error_text);
+        let text = text.strip_prefix(&format!("{}: ", stream.stream)).unwrap_or(text);
         return format!(" ({}): {text}", error.error_kind);
     }
     if stream.rejected > 0 {

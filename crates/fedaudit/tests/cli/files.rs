@@ -1,6 +1,9 @@
 //! Files of an answer: what stands there is replaced by a whole answer, and a receipt never outlives its question.
 
-use crate::*;
+use std::fs;
+use std::path::Path;
+
+use crate::{Demo, command, err, query};
 
 /// A value that only some rows do not fit: the answer fails after it has begun.
 const FAILING: &str = "SELECT time, CAST(user_name AS BIGINT) AS number FROM events";
@@ -20,17 +23,17 @@ fn a_question_that_fails_spoils_nothing() {
     };
     let whole = ask("SELECT time, user_name FROM events");
     assert_eq!(whole.status.code(), Some(0), "{}", err(&whole));
-    let before = fs::read_to_string(&rows).unwrap();
-    assert!(before.lines().count() > 100);
+    assert!(fs::read_to_string(&rows).unwrap().lines().count() > 100);
     assert_eq!(read(&receipt)["complete"], true);
     assert!(read(&receipt)["error"].is_null());
     for (sql, why) in [
         ("SELECT nothing FROM events", "nothing"),
         ("SELEKT", "SELEKT"),
         (FAILING, "cast"),
-        ("SELECT 1; SELECT 2", "one"),
+        ("SELECT 1; SELECT 2", "single"),
     ] {
         assert_eq!(ask("SELECT time, user_name FROM events").status.code(), Some(0));
+        let before = fs::read_to_string(&rows).unwrap();
         let failed = ask(sql);
         assert_eq!(failed.status.code(), Some(2), "{}", err(&failed));
         assert_eq!(fs::read_to_string(&rows).unwrap(), before, "{sql}");

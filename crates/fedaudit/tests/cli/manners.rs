@@ -1,6 +1,11 @@
 //! What the program does where nobody listens, where somebody leaves, and where an attacker wrote the text.
 
-use crate::*;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::{Demo, command, err, json, out, query};
 
 #[test]
 fn nobody_has_to_listen() {
@@ -46,7 +51,7 @@ fn a_reader_that_leaves_hears_what_failed() {
         // One line, as `head -1` reads it. The source that is refused is known by then or a little later.
         let mut line = String::new();
         let mut reader = BufReader::with_capacity(64, child.stdout.take().unwrap());
-        std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
+        reader.read_line(&mut line).unwrap();
         assert!(line.starts_with('{'));
         std::thread::sleep(std::time::Duration::from_secs(2));
         drop(reader);

@@ -1,8 +1,10 @@
 //! The ways to put a question, and what comes back for unusual ones.
 
+use std::fs;
 use std::io::Write as _;
+use std::process::Stdio;
 
-use crate::*;
+use crate::{Demo, command, err, json, out};
 
 #[test]
 fn a_question_may_begin_with_a_comment_and_come_from_anywhere() {

@@ -1,6 +1,8 @@
 //! The default range: it stands in for a bound that is missing, and for nothing else.
 
-use crate::*;
+use std::process::Output;
+
+use crate::{Demo, command, err, json, query};
 
 /// The windows that the streams of a source were asked for.
 fn asked(answer: &Output) -> Vec<(String, serde_json::Value)> {
