@@ -16,6 +16,8 @@ use crate::times::{SystemClock, instant};
 use crate::{progress, receipt_text};
 
 pub(crate) async fn run(arguments: QueryArgs) -> Result<Exit> {
+    // While somebody still types the question, an interrupt just ends the program.
+    let sql = sql(&arguments);
     let mut interrupts = Interrupts::listen();
     let paper = match &arguments.receipt {
         Some(path) if are_one(arguments.output.as_deref(), path) => {
@@ -28,17 +30,19 @@ pub(crate) async fn run(arguments: QueryArgs) -> Result<Exit> {
     };
     // What is known without an answer. A receipt of an earlier question must not stand for this one.
     let mut receipt = Receipt { as_of: Some(SystemClock.now()), ..Receipt::default() };
-    let outcome = ask(&arguments, &mut receipt, &mut interrupts).await;
+    let outcome = match sql {
+        Ok(sql) => ask(&arguments, sql, &mut receipt, &mut interrupts).await,
+        Err(error) => Err(error),
+    };
     if let Err(error) = &outcome {
-        receipt.complete = false;
-        receipt.error.get_or_insert(error.into());
+        not_whole(&mut receipt, error);
     }
     let written = paper.map_or(Ok(()), |paper| write_receipt(paper, &receipt));
     outcome.and_then(|exit| written.map(|()| exit))
 }
 
-async fn ask(arguments: &QueryArgs, receipt: &mut Receipt, interrupts: &mut Interrupts) -> Result<Exit> {
-    receipt.sql = sql(arguments)?;
+async fn ask(arguments: &QueryArgs, sql: String, receipt: &mut Receipt, interrupts: &mut Interrupts) -> Result<Exit> {
+    receipt.sql = sql;
     if arguments.stored {
         return Err(Error::new(ErrorKind::Unsupported, "--stored: this version does not collect rows")
             .hint("leave it out: the products themselves are asked"));
@@ -109,19 +113,28 @@ pub(crate) async fn answer(
         () = interrupts.requested() => Err(Error::new(ErrorKind::Unavailable, "interrupted")),
     };
     let insisting = insisting();
-    let receipt = answer.finish().await;
+    let mut receipt = answer.finish().await;
     drop(insisting);
     drop(progress);
     let outcome = match outcome.and_then(|()| output.end(&receipt)) {
         _ if output.reader_left() => Outcome::ReaderLeft,
         Ok(()) => Outcome::Whole,
-        Err(error) => Outcome::Failed(error),
+        Err(error) => {
+            not_whole(&mut receipt, &error);
+            Outcome::Failed(error)
+        }
     };
     // A plan alone rests on nothing; EXPLAIN ANALYZE does ask.
     if !output.is_plan() || !receipt.streams.is_empty() {
         receipt_text::tell(&receipt, &outcome);
     }
     Ok(Answered { receipt, outcome })
+}
+
+/// Rows that nobody got are missing, however well they were read.
+fn not_whole(receipt: &mut Receipt, error: &Error) {
+    receipt.complete = false;
+    receipt.error.get_or_insert_with(|| error.into());
 }
 
 /// The question's text, from wherever it is.

@@ -44,6 +44,14 @@ fn a_question_that_fails_spoils_nothing() {
     }
     let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
+    // Rows that cannot be written are missing.
+    let full = demo.query(
+        "SELECT * FROM events",
+        &["--from", "-30d", "--output", "/dev/full", "--receipt", receipt.to_str().unwrap()],
+    );
+    assert_eq!(full.status.code(), Some(1), "{}", err(&full));
+    assert!(err(&full).contains("NOT COMPLETE") && err(&full).contains("No space"), "{}", err(&full));
+    assert_eq!(read(&receipt)["complete"], false);
     // A wrong configuration is an end as well.
     let wrong = demo.changed("wrong.toml", |text| text.replace("type =", "tipe ="));
     let failed = query(&wrong, "SELECT 1", &["--receipt", receipt.to_str().unwrap()]);

@@ -75,6 +75,24 @@ fn a_demo_that_is_ended_leaves_no_keys_behind() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn somebody_who_types_a_question_may_leave() {
+    let demo = Demo::start(46, 500);
+    let config = demo.path("c.toml");
+    let mut child = command(&["query", "--config", config.to_str().unwrap(), "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let typing = child.stdin.take();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), None);
+    drop(typing);
+}
+
 #[test]
 fn what_attackers_wrote_is_shown_and_not_obeyed() {
     let demo = Demo::start(44, 500);
