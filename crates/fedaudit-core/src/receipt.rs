@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EndReason, ErrorKind, MeterReading, Predicate, Rejected, Time, Window};
+use crate::{EndReason, Error, ErrorKind, MeterReading, Predicate, Rejected, Time, Window};
 
 /// How a stream's part of an answer came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -62,6 +62,12 @@ pub struct ReceiptError {
     /// What to try.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+}
+
+impl From<&Error> for ReceiptError {
+    fn from(error: &Error) -> Self {
+        Self { error_kind: error.kind(), error_text: error.to_string(), hint: error.hint_text().map(str::to_owned) }
+    }
 }
 
 /// One stream's part of an answer.
@@ -143,7 +149,7 @@ pub struct Receipt {
     pub as_of: Option<Time>,
     /// `--from` and `--to`.
     pub window: Window,
-    /// A note where a default range was applied.
+    /// What was bounded by a default range, because nothing else bounded it from below.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_range: Option<String>,
     /// Whether nothing asked for is missing.
@@ -159,4 +165,7 @@ pub struct Receipt {
     pub rows: u64,
     /// Wall time in milliseconds.
     pub elapsed_ms: u64,
+    /// What ended the question before its answer was whole; what a source failed with stands with its streams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ReceiptError>,
 }

@@ -3,7 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -21,7 +21,7 @@ use futures::StreamExt as _;
 use crate::catalog;
 use crate::ledger::{Ledger, receipt_error};
 use crate::newest_first::NewestFirst;
-use crate::run::{Asking, InFlight, Options, Run, Source};
+use crate::run::{Asking, DefaultRange, InFlight, Options, Run, Source};
 use crate::table::AuditTable;
 
 /// SQL over a set of sources.
@@ -40,8 +40,8 @@ pub struct Question {
     pub window: Window,
     /// Whether a question without a lower bound in time is meant.
     pub all_time: bool,
-    /// A remark for the receipt where the window is a default.
-    pub default_range: Option<String>,
+    /// How far back a scan reads that neither the window nor SQL bounds from below. Without it such a scan is refused.
+    pub default_range: Option<Duration>,
 }
 
 impl Engine {
@@ -78,7 +78,7 @@ impl Engine {
         let run = Arc::new(self.run(&question));
         match execute(&run, &self.sources, &question.sql).await {
             Ok(rows) => {
-                Ok(Answer { question, run, started, schema: rows.schema(), rows: Some(rows), count: 0, failed: false })
+                Ok(Answer { question, run, started, schema: rows.schema(), rows: Some(rows), count: 0, error: None })
             }
             Err(error) => {
                 // Some scans may have begun before another could not.
@@ -99,6 +99,7 @@ impl Engine {
             options: self.options,
             window: question.window,
             all_time: question.all_time,
+            default_range: question.default_range.map(DefaultRange::new),
             as_of: now,
             fetch_id: format!("{:016x}", RandomState::new().hash_one(now)),
             in_flight: InFlight::default(),
@@ -152,7 +153,7 @@ pub struct Answer {
     schema: SchemaRef,
     rows: Option<SendableRecordBatchStream>,
     count: u64,
-    failed: bool,
+    error: Option<ReceiptError>,
 }
 
 impl Answer {
@@ -163,16 +164,16 @@ impl Answer {
 
     /// The next rows; `None` after the last. An error is one of SQL: sources that fail are in the receipt.
     pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
-        let next = self.rows.as_mut()?.next().await;
+        let next = self.rows.as_mut()?.next().await.map(|rows| rows.map_err(|error| from_datafusion(&error)));
         match &next {
             Some(Ok(rows)) => self.count += rows.num_rows() as u64,
-            Some(Err(_)) => {
-                self.failed = true;
+            Some(Err(error)) => {
+                self.error = Some(error.into());
                 self.rows = None;
             }
             None => self.rows = None,
         }
-        next.map(|rows| rows.map_err(|error| from_datafusion(&error)))
+        next
     }
 
     /// What was read so far, for a progress display.
@@ -182,7 +183,7 @@ impl Answer {
 
     /// Ends the answer: stops reading, logs out everywhere, and says what the answer rests on.
     pub async fn finish(mut self) -> Receipt {
-        let taken_whole = self.rows.take().is_none() && !self.failed;
+        let taken_whole = self.rows.take().is_none() && self.error.is_none();
         let close_errors = leave(&self.run).await;
         let streams = self.run.ledger.close(taken_whole);
         let asked: Vec<&str> = streams.iter().map(|stream| stream.source.as_str()).collect();
@@ -201,13 +202,14 @@ impl Answer {
             sql: self.question.sql,
             as_of: Some(self.run.as_of),
             window: self.question.window,
-            default_range: self.question.default_range,
+            default_range: self.run.default_range.as_ref().and_then(DefaultRange::note),
             complete: taken_whole && streams.iter().all(|stream| stream.status.is_whole()),
             sources: sources.collect(),
             not_asked: self.run.ledger.excluded(&streams),
             streams,
             rows: self.count,
             elapsed_ms: self.started.elapsed().as_millis() as u64,
+            error: self.error,
         }
     }
 }
@@ -229,6 +231,17 @@ impl Progress {
         self.run.clock.now()
     }
 }
+
+/// How DataFusion says that something is not one question. COPY fails for its format before it is refused.
+const NO_QUESTION: &[&str] = &[
+    "DDL not supported: ",
+    "DML not supported: ",
+    "Statement not supported: ",
+    "Unsupported SQL statement",
+    "No SQL statements",
+    "a single SQL statement",
+    "Use STORED AS",
+];
 
 /// An error of SQL in our words; one of ours that travelled through DataFusion comes out as it was.
 fn from_datafusion(error: &DataFusionError) -> Error {
@@ -252,6 +265,12 @@ fn from_datafusion(error: &DataFusionError) -> Error {
         DataFusionError::ResourcesExhausted(_) | DataFusionError::IoError(_) | DataFusionError::Internal(_) => {
             Error::new(ErrorKind::Internal, text).at("SQL")
         }
+        _ if NO_QUESTION.iter().any(|words| text.contains(words)) => Error::new(ErrorKind::Config, text)
+            .at("SQL")
+            .hint("ask one question: a SELECT, or EXPLAIN of one; nothing can be written, created or set"),
+        DataFusionError::ArrowError(..) if text.contains("as nanoseconds") => Error::new(ErrorKind::Config, text)
+            .at("SQL")
+            .hint("times in SQL reach from 1677 to 2262: leave out a bound beyond that"),
         DataFusionError::ArrowError(..) => Error::new(ErrorKind::Config, text).at("SQL").hint(
             "a value does not fit: times are written '2026-01-31T12:00:00Z'; try_cast gives NULL instead of an error",
         ),

@@ -251,11 +251,7 @@ fn without(window: Window, others: &[Window]) -> Vec<Window> {
 
 /// An error as it stands in a receipt.
 pub(crate) fn receipt_error(error: &Error) -> fedaudit_core::ReceiptError {
-    fedaudit_core::ReceiptError {
-        error_kind: error.kind(),
-        error_text: error.to_string(),
-        hint: error.hint_text().map(str::to_owned),
-    }
+    error.into()
 }
 
 /// A reader that panicked leaves counts that are still true.

@@ -1,5 +1,6 @@
 //! What all parts of one question share: the sources with their contexts, the ledger, the clock and the limits.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,9 +51,38 @@ pub(crate) struct Run {
     pub(crate) options: Options,
     pub(crate) window: Window,
     pub(crate) all_time: bool,
+    pub(crate) default_range: Option<DefaultRange>,
     pub(crate) as_of: Time,
     pub(crate) fetch_id: String,
     pub(crate) in_flight: InFlight,
+}
+
+/// The range of scans that nothing bounds from below, and which scans needed it.
+#[derive(Debug)]
+pub(crate) struct DefaultRange {
+    span: Duration,
+    used: Mutex<BTreeSet<String>>,
+}
+
+impl DefaultRange {
+    pub(crate) fn new(span: Duration) -> Self {
+        Self { span, used: Mutex::default() }
+    }
+
+    /// Bounds a scan of a table from below: it counts back from the scan's own end, at the latest from now.
+    pub(crate) fn bound(&self, table: &str, window: Window, now: Time) -> Window {
+        let end = window.to.map_or(now, |to| to.min(now));
+        let from = end.minus(self.span).max(Time::EPOCH);
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("{table} since {from}"));
+        Window { from: Some(from), ..window }
+    }
+
+    /// What the receipt says of it, if it was needed.
+    pub(crate) fn note(&self) -> Option<String> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let scans = used.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        (!used.is_empty()).then(|| format!("{scans}: no lower bound in time was given, the default range was used"))
+    }
 }
 
 /// How long a page that nobody waits for may take to end by itself.

@@ -249,12 +249,16 @@ impl TableProvider for AuditTable {
     async fn scan_with_args<'a>(&self, _session: &dyn Session, args: ScanArgs<'a>) -> Result<ScanResult> {
         let filters = args.filters().unwrap_or_default();
         let asked = self.asked(filters)?;
-        let window = asked.window.intersect(&self.run.window);
+        let mut window = asked.window.intersect(&self.run.window);
         if window.from.is_none() && !self.run.all_time {
-            return Err(external(
-                Error::new(ErrorKind::Config, format!("the question about {} has no lower bound in time", self.table().name))
-                    .hint("bound it with --from -7d, or in SQL with time >= now() - interval '7 days'; --all-time reads everything"),
-            ));
+            let table = self.table().name;
+            let Some(default) = &self.run.default_range else {
+                return Err(external(
+                    Error::new(ErrorKind::Config, format!("the question about {table} has no lower bound in time"))
+                        .hint("bound it with --from -7d, or in SQL with time >= now() - interval '7 days'; --all-time reads everything"),
+                ));
+            };
+            window = default.bound(table, window, self.run.as_of);
         }
         self.known(&asked)?;
         possible(filters, self.table())?;

@@ -11,6 +11,7 @@ use fedaudit_core::{Context, Error, ErrorKind, Meter, Result, Secret};
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 
+use crate::echo::without_echo;
 use crate::retry::{delays, remaining, retry_after, within_deadline};
 use crate::{HttpResponse, Origin, TlsConfig, USER_AGENT};
 
@@ -26,6 +27,7 @@ pub struct HttpRequest {
     method: Method,
     path_and_query: String,
     headers: Vec<(&'static str, Result<HeaderValue>)>,
+    secrets: Vec<Secret>,
     body: Option<Bytes>,
     idempotent: bool,
     attempts: usize,
@@ -50,7 +52,15 @@ impl HttpRequest {
     }
 
     fn new(method: Method, path_and_query: String, idempotent: bool) -> Self {
-        Self { method, path_and_query, headers: Vec::new(), body: None, idempotent, attempts: ATTEMPTS }
+        Self {
+            method,
+            path_and_query,
+            headers: Vec::new(),
+            secrets: Vec::new(),
+            body: None,
+            idempotent,
+            attempts: ATTEMPTS,
+        }
     }
 
     /// Adds a header.
@@ -62,13 +72,20 @@ impl HttpRequest {
 
     /// Adds a header that is never shown.
     #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "the secret is given away here")]
-    pub fn secret_header(mut self, name: &'static str, value: Secret) -> Self {
-        let value = header_value(name, value.reveal()).map(|mut value| {
+    pub fn secret_header(mut self, name: &'static str, secret: Secret) -> Self {
+        let value = header_value(name, secret.reveal()).map(|mut value| {
             value.set_sensitive(true);
             value
         });
         self.headers.push((name, value));
+        self.hiding(secret)
+    }
+
+    /// Names a secret that is sent in the body: should the answer to it be no data, what it repeats of the secret is cut out.
+    /// Headers that are never shown need not be named.
+    #[must_use]
+    pub fn hiding(mut self, secret: Secret) -> Self {
+        self.secrets.push(secret);
         self
     }
 
@@ -139,6 +156,11 @@ impl HttpClient {
     /// Temporary failures of idempotent requests are retried within the deadline. Every status that is not retried, or
     /// whose retries are spent, is an answer: its meaning is the plugin's.
     pub async fn send(&self, cx: &Context, request: HttpRequest) -> Result<HttpResponse> {
+        let response = self.deliver(cx, &request).await?;
+        Ok(without_echo(response, &request.secrets))
+    }
+
+    async fn deliver(&self, cx: &Context, request: &HttpRequest) -> Result<HttpResponse> {
         let place = request.place(&self.origin);
         let mut headers = HeaderMap::new();
         for (name, value) in &request.headers {
@@ -148,7 +170,7 @@ impl HttpClient {
         let mut delays = delays(if request.idempotent { request.attempts } else { 1 });
         loop {
             Meter::count(&cx.meter.requests);
-            let outcome = within_deadline(cx, "the request", self.attempt(&request, &headers)).await;
+            let outcome = within_deadline(cx, "the request", self.attempt(request, &headers)).await;
             let (wait, throttled) = match &outcome {
                 Ok(response) if response.status == 429 && self.retries_throttled => (retry_after(response, cx), true),
                 Ok(response) if matches!(response.status, 500 | 502 | 503 | 504) => (retry_after(response, cx), false),

@@ -1,6 +1,7 @@
 //! The wire of fedaudit: HTTP and WebSocket clients with verified TLS, retries, deadlines and bounds. What a status or a
 //! body means to a product is the plugin's business; how it travels is decided here, once.
 
+mod echo;
 mod http_client;
 mod origin;
 mod response;

@@ -16,7 +16,7 @@ impl Origin {
     /// Reads a configured address. A path beyond `/`, a query or credentials in the address are errors.
     pub fn parse(address: &str) -> Result<Self> {
         let wrong = |why: &str| {
-            Error::new(ErrorKind::Config, format!("url '{}' {why}", without_credentials(address)))
+            Error::new(ErrorKind::Config, format!("url '{}' {why}", without_secrets(address)))
                 .hint("give the origin only, as in https://nas-1.example or https://nas-1.example:8443")
         };
         let base = Url::parse(address).map_err(|error| wrong(&format!("cannot be read: {error}")))?;
@@ -33,7 +33,7 @@ impl Origin {
             return Err(wrong("holds credentials; they have keys of their own"));
         }
         if base.path() != "/" || base.query().is_some() || base.fragment().is_some() {
-            return Err(wrong("has a path"));
+            return Err(wrong("has a path or a query"));
         }
         Ok(Self { text: base.origin().ascii_serialization(), base })
     }
@@ -86,6 +86,15 @@ fn replace_scheme(address: &str, from: &str, to: &str) -> Option<Url> {
     Url::parse(&format!("{to}{}", &address[from.len()..])).ok()
 }
 
+/// Somebody may have written a login in front of the host, or a token behind a question mark.
+fn without_secrets(address: &str) -> String {
+    let shown = without_credentials(address);
+    match shown.find(['?', '#']) {
+        Some(at) => format!("{}***", &shown[..=at]),
+        None => shown,
+    }
+}
+
 fn without_credentials(address: &str) -> String {
     match (address.find("://"), address.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => format!("{}***{}", &address[..scheme + 3], &address[at..]),
@@ -114,7 +123,15 @@ mod tests {
         assert_eq!(Origin::parse("https://NAS-1.example/").unwrap().as_str(), "https://nas-1.example");
         assert_eq!(Origin::parse("wss://nas-1.example:8443").unwrap().as_str(), "https://nas-1.example:8443");
         assert_eq!(Origin::parse("https://[2001:db8::1]").unwrap().host(), "2001:db8::1");
-        for wrong in ["nas-1", "ftp://nas-1", "https://nas-1/api", "https://me:word@nas-1", ""] {
+        for wrong in [
+            "nas-1",
+            "ftp://nas-1",
+            "https://nas-1/api",
+            "https://me:word@nas-1",
+            "https://nas-1?key=word",
+            "https://nas-1/#word",
+            "",
+        ] {
             let error = Origin::parse(wrong).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
             assert!(!error.to_string().contains("word"), "{error}");

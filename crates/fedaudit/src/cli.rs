@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// One SQL question over the audit logs of many products, answered with a receipt.
 ///
 /// Tables: events, sessions, sources, streams, blind_spots ('fedaudit schema' describes them). Every answer says what was
-/// asked of each source and what could not be seen. Exit codes: 0 complete, 1 failed, 2 usage, 3 some part is missing.
+/// asked of each source and what could not be seen. Exit codes: 0 complete, 1 failed or interrupted, 2 usage, 3 some part is missing, 130 interrupted
+/// twice. A reader that goes away (| head) is no failure: the code then tells about what was read until then.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 110, propagate_version = true)]
 pub(crate) struct Cli {
@@ -43,9 +44,11 @@ Examples:
                             WHERE action = 'auth.login' AND outcome = 'failure' ORDER BY time DESC LIMIT 20\"
   fedaudit query --from 2026-01-01 --to 2026-02-01 --format csv --output january.csv \\
                  \"SELECT * FROM sessions WHERE user_name = 'ana'\"
+  fedaudit query --from -1h --file question.sql
   fedaudit query --from -1h --explain \"SELECT * FROM events WHERE ip_in(src_ip, '10.0.0.0/8')\"
 
 Times: RFC 3339 (2026-01-31T12:00:00Z), a date, 'now', or relative: -90s, -15m, -12h, -30d, -4w.
+Two columns of one name: the second is called name:1, or what AS says.
 Nested fields: raw->>'audit_id', unmapped->'event_data'->>'method', json_get_int(raw, 'key').";
 
 #[derive(Debug, Args)]
@@ -79,8 +82,12 @@ pub(crate) struct ConfigArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct QueryArgs {
-    /// The question: one SELECT
-    pub(crate) sql: String,
+    /// The question: one SELECT, or '-' to read it from stdin
+    #[arg(required_unless_present = "file")]
+    pub(crate) sql: Option<String>,
+    /// Read the question from a file
+    #[arg(long, value_name = "F", conflicts_with = "sql")]
+    pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// Bounds events.time from below, and keeps the sessions that reach into the window
@@ -92,7 +99,7 @@ pub(crate) struct QueryArgs {
     /// Form of the answer [default: table on a terminal, ndjson elsewhere]
     #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
-    /// Write the answer to a file instead of stdout
+    /// Write the answer to a file instead of stdout; it is replaced when the answer is whole
     #[arg(long, short, value_name = "F")]
     pub(crate) output: Option<PathBuf>,
     /// Ask the products themselves; this version knows no other way
@@ -104,7 +111,7 @@ pub(crate) struct QueryArgs {
     /// What a missing part makes of the exit code: 1, 3 or 0 [default: warn]
     #[arg(long, value_enum)]
     pub(crate) partial: Option<Partial>,
-    /// Write the receipt as JSON
+    /// Write the receipt as JSON; one that says why there is no answer if there is none
     #[arg(long, value_name = "F")]
     pub(crate) receipt: Option<PathBuf>,
     /// Show what each source would be asked instead of asking

@@ -2,20 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
+use clap::ValueEnum as _;
 use fedaudit_core::{Error, ErrorKind, Result};
 use fedaudit_engine::{Engine, Options, Source};
-use figment::providers::{Env, Format as _, Toml};
+use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Value};
 use figment::{Figment, error::Kind};
 use serde::Deserialize;
 
 use crate::cli::{ConfigArgs, Partial};
-use crate::times::SystemClock;
-
-/// Variables that replace a key of the file; the list is closed.
-const VARIABLES: &[&str] = &["store", "default_range", "partial"];
+use crate::times::{Span, SystemClock, span};
 
 /// The file.
 #[derive(Debug, Deserialize)]
@@ -24,14 +21,14 @@ pub(crate) struct Config {
     /// Where collected rows live; not used by this version.
     pub(crate) store: Option<String>,
     /// Range of questions that give none, such as `30d`.
-    pub(crate) default_range: Option<String>,
+    pub(crate) default_range: Option<Span>,
     /// What a missing part makes of the exit code.
     #[serde(default)]
     pub(crate) partial: Partial,
     /// How far back events are read to rebuild sessions, such as `24h`.
-    look_back: Option<String>,
+    look_back: Option<Span>,
     /// Longest time for one page of one source, such as `2m`.
-    page_timeout: Option<String>,
+    page_timeout: Option<Span>,
     #[serde(default)]
     source: Vec<Dict>,
 }
@@ -45,12 +42,43 @@ pub(crate) struct Configured {
 /// Reads the configuration and builds every source; nothing is asked of a product.
 pub(crate) fn load(arguments: &ConfigArgs) -> Result<Configured> {
     let path = find(arguments.config.as_deref())?;
-    load_file(&path).map_err(|error| error.at(path.display()))
+    let mut configured = load_file(&path).map_err(|error| error.at(path.display()))?;
+    replace(&mut configured.config)?;
+    Ok(configured)
+}
+
+/// Variables that replace a key of the file; the list is closed.
+fn replace(config: &mut Config) -> Result<()> {
+    if let Some(store) = variable("FEDAUDIT_STORE", |text| Ok(text.to_owned()))? {
+        config.store = Some(store);
+    }
+    if let Some(range) = variable("FEDAUDIT_DEFAULT_RANGE", |text| lasting(Span(span(text)?)))? {
+        config.default_range = Some(range);
+    }
+    let word = |text: &str| {
+        Partial::from_str(text, false)
+            .map_err(|_| Error::new(ErrorKind::Config, format!("'{text}' is none of: fail, warn, allow")))
+    };
+    if let Some(partial) = variable("FEDAUDIT_PARTIAL", word)? {
+        config.partial = partial;
+    }
+    Ok(())
+}
+
+fn variable<T>(name: &str, read: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+    let Some(text) = std::env::var_os(name) else { return Ok(None) };
+    let text = text.into_string().map_err(|_| Error::new(ErrorKind::Config, "is no UTF-8").at(name))?;
+    read(&text).map(Some).map_err(|error| error.at(name))
+}
+
+/// A span in which something can happen.
+fn lasting(span: Span) -> Result<Span> {
+    if span.0.is_zero() { Err(Error::new(ErrorKind::Config, "has to be longer than nothing")) } else { Ok(span) }
 }
 
 fn load_file(path: &Path) -> Result<Configured> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::new(ErrorKind::Config, error.to_string()))?;
-    let figment = Figment::new().merge(Toml::string(&text)).merge(Env::prefixed("FEDAUDIT_").only(VARIABLES));
+    let figment = Figment::new().merge(Toml::string(&text));
     let mut config: Config = figment.extract().map_err(wrong)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut sources: Vec<Source> = Vec::new();
@@ -75,12 +103,14 @@ fn load_file(path: &Path) -> Result<Configured> {
             .hint("add a [[source]]; config/fedaudit.toml is a commented sample"));
     }
     let mut options = Options::default();
-    if let Some(text) = &config.look_back {
-        options.look_back = crate::times::span(text).map_err(|error| error.at("look_back"))?;
+    if let Some(span) = config.look_back {
+        options.look_back = span.0;
     }
-    if let Some(text) = &config.page_timeout {
-        options.page_timeout =
-            crate::times::span(text).map_err(|error| error.at("page_timeout"))?.max(Duration::from_secs(1));
+    if let Some(span) = config.page_timeout {
+        options.page_timeout = lasting(span).map_err(|error| error.at("page_timeout"))?.0;
+    }
+    if let Some(span) = config.default_range {
+        lasting(span).map_err(|error| error.at("default_range"))?;
     }
     Ok(Configured { config, engine: Engine::new(sources, Arc::new(SystemClock), options) })
 }

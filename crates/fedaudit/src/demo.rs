@@ -1,7 +1,6 @@
 //! `fedaudit demo`: four stand-in products on loopback, and a tour of questions to all of them at once.
 
 use std::fs::File;
-use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,8 +11,11 @@ use fedaudit_testkit::organisation::Settings;
 
 use crate::cli::{ConfigArgs, DemoArgs, Format};
 use crate::exit::Exit;
+use crate::files::file_error;
+use crate::interrupt::Interrupts;
 use crate::output::{Output, Target};
-use crate::query::{answer, file_error};
+use crate::query::{Outcome, answer};
+use crate::terminal::{emphasise, say};
 use crate::times::SystemClock;
 
 /// The questions of the tour, with what they show.
@@ -51,6 +53,8 @@ pub(crate) async fn run(arguments: DemoArgs) -> Result<Exit> {
     let cannot =
         |error: std::io::Error| Error::new(ErrorKind::Internal, format!("cannot start the stand-ins: {error}"));
     let demo = Demo::start(settings, options).await.map_err(cannot)?;
+    // From here on there are secrets in a folder: whoever ends the demo, it is removed.
+    let mut interrupts = Interrupts::listen();
     let folder = tempfile::Builder::new().prefix("fedaudit-demo-").tempdir().map_err(cannot)?;
     let config = demo.write_config(folder.path()).map_err(cannot)?;
     if let Some(path) = &arguments.config_out {
@@ -60,45 +64,41 @@ pub(crate) async fn run(arguments: DemoArgs) -> Result<Exit> {
         let file = File::create(path).map_err(|error| file_error(path, &error))?;
         demo.world.truth.write_json(file).map_err(|error| file_error(path, &error))?;
     }
-    say(&format!(
+    emphasise(&format!(
         "Four stand-in products answer on this machine: {}.",
         demo.origins().map(|(name, origin)| format!("{name} at {origin}")).join(", ")
     ));
     let window = Window { from: Time::from_seconds(demo.world.from / 1_000_000), to: Time::from_seconds(to) };
-    let exit = tour(&config, window).await?;
+    tour(&config, window, &mut interrupts).await?;
     if arguments.hold {
         let shown = arguments.config_out.as_deref().unwrap_or(&config);
+        say("");
+        emphasise(
+            "The stand-ins go on answering. Ask them yourself from another terminal, and press Ctrl-C here to end them:",
+        );
         say(&format!(
-            "\nThe stand-ins go on answering. Ask them yourself from another terminal, and press Ctrl-C here to end them:\n  \
-             fedaudit query --config {} --from -14d \"SELECT product, count(*) FROM events GROUP BY product\"",
+            "  fedaudit query --config {} --from -14d \"SELECT product, count(*) FROM events GROUP BY product\"",
             shown.display()
         ));
-        crate::interrupt::requested().await;
-    }
-    Ok(exit)
-}
-
-async fn tour(config: &Path, window: Window) -> Result<Exit> {
-    let configured = crate::config::load(&ConfigArgs { config: Some(config.to_owned()) })?;
-    for (what, sql) in TOUR {
-        say(&format!("\n{what}\n  {sql}"));
-        let question = Question { sql: (*sql).to_owned(), window, ..Question::default() };
-        let output = Output::new(Format::Table, Target::Stdout, false);
-        // A blind spot is part of the tour: an incomplete receipt is no failure of the demo.
-        if let Err(Some(error)) = answer(&configured.engine, question, output, true).await?.1 {
-            return Err(error);
-        }
+        interrupts.requested().await;
     }
     Ok(Exit::Complete)
 }
 
-/// The guide's own words go to stderr, in colour where somebody looks.
-#[expect(clippy::print_stderr, reason = "a guided tour talks")]
-fn say(text: &str) {
-    let mut stderr = std::io::stderr();
-    if stderr.is_terminal() {
-        let _ = writeln!(stderr, "\x1b[1m{text}\x1b[0m");
-    } else {
-        eprintln!("{text}");
+async fn tour(config: &Path, window: Window, interrupts: &mut Interrupts) -> Result<()> {
+    let configured = crate::config::load(&ConfigArgs { config: Some(config.to_owned()) })?;
+    for (what, sql) in TOUR {
+        say("");
+        emphasise(what);
+        emphasise(&format!("  {sql}"));
+        let question = Question { sql: (*sql).to_owned(), window, ..Question::default() };
+        let output = Output::new(Format::Table, Target::Stdout, false);
+        // A blind spot is part of the tour: an incomplete receipt is no failure of the demo.
+        match answer(&configured.engine, question, output, interrupts).await?.outcome {
+            Outcome::Whole => {}
+            Outcome::ReaderLeft => break,
+            Outcome::Failed(error) => return Err(error),
+        }
     }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use fedaudit_core::{Error, ErrorKind, Receipt, Status};
+use fedaudit_core::{Error, ErrorKind, Receipt, Status, StreamReceipt};
 
 use crate::cli::Partial;
 
@@ -39,11 +39,28 @@ impl Exit {
         if !answered.is_empty() && !answered.values().any(|answered| *answered) {
             return Self::Failed;
         }
-        match (receipt.complete, partial) {
-            (true, _) | (false, Partial::Allow) => Self::Complete,
-            (false, Partial::Warn) => Self::Partial,
-            (false, Partial::Fail) => Self::Failed,
+        Self::missing(!receipt.complete, partial)
+    }
+
+    /// For an answer whose reader had enough: what was not read any more is not missed.
+    pub(crate) fn of_beginning(receipt: &Receipt, partial: Partial) -> Self {
+        Self::missing(receipt.streams.iter().any(is_lacking), partial)
+    }
+
+    fn missing(missing: bool, partial: Partial) -> Self {
+        match (missing, partial) {
+            (false, _) | (true, Partial::Allow) => Self::Complete,
+            (true, Partial::Warn) => Self::Partial,
+            (true, Partial::Fail) => Self::Failed,
         }
+    }
+}
+
+/// Whether rows are missing of what was read of a stream; one that was left in the middle by itself lacks nothing.
+pub(crate) fn is_lacking(stream: &StreamReceipt) -> bool {
+    match stream.status {
+        Status::Partial => stream.rejected > 0 || stream.error.is_some(),
+        status => !status.is_whole(),
     }
 }
 

@@ -1,29 +1,66 @@
 //! The ways in which somebody asks the program to end early. Every one of them still logs out.
 
-/// Waits for Ctrl-C, or for the signals of a service manager and of a closing terminal.
-pub(crate) async fn requested() {
+use tokio::task::AbortHandle;
+
+/// Ctrl-C, and the signals of a service manager and of a closing terminal. From its making on, they are heard here and end
+/// nothing by themselves.
+#[derive(Debug)]
+pub(crate) struct Interrupts {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut terminate), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
-        else {
-            let _ = tokio::signal::ctrl_c().await;
-            return;
-        };
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = tokio::signal::ctrl_c().await;
+    signals: Vec<tokio::signal::unix::Signal>,
 }
 
-/// Once leaving has begun, being asked again ends the program at once.
-pub(crate) fn insist() {
-    tokio::spawn(async {
-        requested().await;
+impl Interrupts {
+    /// Listens from now on.
+    #[cfg(unix)]
+    pub(crate) fn listen() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        Self { signals: kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect() }
+    }
+
+    /// Listens from now on.
+    #[cfg(not(unix))]
+    pub(crate) fn listen() -> Self {
+        Self {}
+    }
+
+    /// Waits until somebody asks, or has asked since.
+    #[cfg(unix)]
+    pub(crate) async fn requested(&mut self) {
+        let asked = self.signals.iter_mut().map(|signal| Box::pin(signal.recv()));
+        match asked.collect::<Vec<_>>() {
+            // Nothing can be heard: the signals do what they do without us.
+            none if none.is_empty() => std::future::pending().await,
+            asked => {
+                futures::future::select_all(asked).await;
+            }
+        }
+    }
+
+    /// Waits until somebody asks.
+    #[cfg(not(unix))]
+    pub(crate) async fn requested(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+/// While it lives, being asked again ends the program at once.
+#[derive(Debug)]
+pub(crate) struct Insisting(AbortHandle);
+
+/// Once leaving has begun: listens to those who do not want to wait for it.
+pub(crate) fn insisting() -> Insisting {
+    let mut interrupts = Interrupts::listen();
+    let task = tokio::spawn(async move {
+        interrupts.requested().await;
         std::process::exit(130);
     });
+    Insisting(task.abort_handle())
+}
+
+impl Drop for Insisting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }

@@ -4,6 +4,7 @@ mod cli;
 mod config;
 mod demo;
 mod exit;
+mod files;
 mod interrupt;
 mod output;
 mod plugins;
@@ -12,26 +13,32 @@ mod query;
 mod receipt_text;
 mod schema;
 mod sources;
+mod terminal;
 mod times;
 
+use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use fedaudit_core::{Error, Result};
+use fedaudit_core::{Error, ErrorKind, Result};
 
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
+use crate::terminal::say;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    log(cli.verbose);
+    let cli = Cli::parse_from(std::env::args_os().map(comment_or_option));
+    if let Err(error) = log(cli.verbose) {
+        report(&error);
+        return Exit::of_error(&error).into();
+    }
     // Two crypto libraries may be linked in; the choice is made here, once.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(run(cli)),
-        Err(error) => Err(Error::new(fedaudit_core::ErrorKind::Internal, format!("cannot start: {error}"))),
+        Err(error) => Err(Error::new(ErrorKind::Internal, format!("cannot start: {error}"))),
     };
     match outcome {
         Ok(exit) => exit.into(),
@@ -58,25 +65,41 @@ async fn run(cli: Cli) -> Result<Exit> {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "errors are for people")]
+/// A question from a file often begins with a comment, which looks like an option; but no option has a space in its name.
+fn comment_or_option(argument: OsString) -> OsString {
+    let comment = argument.to_str().and_then(|text| text.strip_prefix("--")).is_some_and(|text| {
+        let name = text.split('=').next().unwrap_or_default();
+        name.starts_with('-') || name.contains(char::is_whitespace)
+    });
+    if comment { OsString::from_iter([" ".into(), argument]) } else { argument }
+}
+
 fn report(error: &Error) {
-    eprintln!("error: {error}");
+    say(&format!("error: {error}"));
     if let Some(hint) = error.hint_text() {
-        eprintln!("hint: {hint}");
+        say(&format!("hint: {hint}"));
     }
 }
 
-fn log(verbose: u8) {
+fn log(verbose: u8) -> Result<()> {
     let default = match verbose {
         0 => "warn",
         1 => "fedaudit=info,fedaudit_core=info,fedaudit_transport=info,warn",
         _ => "fedaudit=debug,fedaudit_core=debug,fedaudit_transport=debug,info",
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("FEDAUDIT_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let wanted = std::env::var_os("FEDAUDIT_LOG").filter(|wanted| !wanted.is_empty());
+    let wanted = wanted.map_or_else(|| default.to_owned(), |wanted| wanted.to_string_lossy().into_owned());
+    let filter = tracing_subscriber::EnvFilter::try_new(&wanted).map_err(|error| {
+        Error::new(ErrorKind::Config, format!("'{wanted}' says not what to log: {error}"))
+            .at("FEDAUDIT_LOG")
+            .hint("write a level, or one for each crate: warn, fedaudit_transport=debug")
+    })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // An error of writing would be told on stderr, which is what cannot be written to.
+        .log_internal_errors(false)
         .init();
+    Ok(())
 }

@@ -1,7 +1,6 @@
 //! `fedaudit query`: one question, its rows, its receipt.
 
-use std::fs::{File, OpenOptions};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 
 use fedaudit_core::{Clock as _, Error, ErrorKind, Receipt, Result, Time, Window};
@@ -10,11 +9,40 @@ use fedaudit_engine::{Engine, Question};
 use crate::cli::{Format, QueryArgs};
 use crate::config::{self, Config};
 use crate::exit::Exit;
+use crate::files::{Draft, are_one, file_error};
+use crate::interrupt::{Interrupts, insisting};
 use crate::output::{Output, Target};
-use crate::times::{SystemClock, instant, span};
-use crate::{progress, receipt_text, report};
+use crate::times::{SystemClock, instant};
+use crate::{progress, receipt_text};
 
 pub(crate) async fn run(arguments: QueryArgs) -> Result<Exit> {
+    // While somebody still types the question, an interrupt just ends the program.
+    let sql = sql(&arguments);
+    let mut interrupts = Interrupts::listen();
+    let paper = match &arguments.receipt {
+        Some(path) if are_one(arguments.output.as_deref(), path) => {
+            return Err(Error::new(ErrorKind::Config, "the receipt would replace the answer")
+                .at(path.display())
+                .hint("give --receipt a file of its own; --format json holds rows and receipt in one document"));
+        }
+        Some(path) => Some(Draft::of(path)?),
+        None => None,
+    };
+    // What is known without an answer. A receipt of an earlier question must not stand for this one.
+    let mut receipt = Receipt { as_of: Some(SystemClock.now()), ..Receipt::default() };
+    let outcome = match sql {
+        Ok(sql) => ask(&arguments, sql, &mut receipt, &mut interrupts).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &outcome {
+        not_whole(&mut receipt, error);
+    }
+    let written = paper.map_or(Ok(()), |paper| write_receipt(paper, &receipt));
+    outcome.and_then(|exit| written.map(|()| exit))
+}
+
+async fn ask(arguments: &QueryArgs, sql: String, receipt: &mut Receipt, interrupts: &mut Interrupts) -> Result<Exit> {
+    receipt.sql = sql;
     if arguments.stored {
         return Err(Error::new(ErrorKind::Unsupported, "--stored: this version does not collect rows")
             .hint("leave it out: the products themselves are asked"));
@@ -23,7 +51,9 @@ pub(crate) async fn run(arguments: QueryArgs) -> Result<Exit> {
     if configured.config.store.is_some() {
         tracing::warn!("'store' is configured, but this version asks the products only; nothing is collected");
     }
-    let question = question(&arguments, &configured.config)?;
+    let question = question(arguments, &receipt.sql, &configured.config)?;
+    receipt.sql.clone_from(&question.sql);
+    receipt.window = question.window;
     let partial = arguments.partial.unwrap_or(configured.config.partial);
     let to_terminal = arguments.output.is_none() && std::io::stdout().is_terminal();
     // A plan is for people, wherever it goes.
@@ -32,34 +62,43 @@ pub(crate) async fn run(arguments: QueryArgs) -> Result<Exit> {
     if to_terminal && matches!(format, Format::Parquet | Format::Arrow) {
         return Err(Error::new(ErrorKind::Config, "this format is not for a terminal").hint("add --output FILE"));
     }
-    if let Some(path) = &arguments.receipt {
-        // Better known now than after a long question; what stands there already stays until there is a new receipt.
-        OpenOptions::new().create(true).append(true).open(path).map_err(|error| file_error(path, &error))?;
+    let target = match &arguments.output {
+        Some(path) => Target::File(Draft::of(path)?),
+        None => Target::Stdout,
+    };
+    let output = Output::new(format, target, explains);
+    let answered = answer(&configured.engine, question, output, interrupts).await?;
+    *receipt = answered.receipt;
+    match answered.outcome {
+        Outcome::Whole => Ok(Exit::of_receipt(receipt, partial)),
+        Outcome::ReaderLeft => Ok(Exit::of_beginning(receipt, partial)),
+        Outcome::Failed(error) => Err(error),
     }
-    let target = arguments.output.clone().map_or(Target::Stdout, Target::File);
-    let (receipt, outcome) =
-        answer(&configured.engine, question, Output::new(format, target, explains), !explains).await?;
-    if let Some(path) = &arguments.receipt {
-        write_receipt(path, &receipt)?;
-    }
-    Ok(match outcome {
-        Ok(()) => Exit::of_receipt(&receipt, partial),
-        Err(None) => Exit::Complete,
-        Err(Some(error)) => {
-            report(&error);
-            Exit::of_error(&error)
-        }
-    })
 }
 
-/// Asks, writes the rows as they come, and always ends what was begun on the products. An outcome of `Err(None)` is a
-/// reader that went away.
+/// A question that was asked.
+pub(crate) struct Answered {
+    pub(crate) receipt: Receipt,
+    pub(crate) outcome: Outcome,
+}
+
+/// What became of the rows.
+pub(crate) enum Outcome {
+    /// All were written.
+    Whole,
+    /// The reader of the answer had enough.
+    ReaderLeft,
+    /// They could not be computed or written, or somebody interrupted.
+    Failed(Error),
+}
+
+/// Asks, writes the rows as they come, always ends what was begun on the products, and tells the receipt of what was asked.
 pub(crate) async fn answer(
     engine: &Engine,
     question: Question,
     mut output: Output,
-    tell: bool,
-) -> Result<(Receipt, Result<(), Option<Error>>)> {
+    interrupts: &mut Interrupts,
+) -> Result<Answered> {
     let mut answer = engine.ask(question).await?;
     let progress = progress::show(answer.progress());
     let written = async {
@@ -71,50 +110,94 @@ pub(crate) async fn answer(
     };
     let outcome: Result<()> = tokio::select! {
         outcome = written => outcome,
-        () = crate::interrupt::requested() => Err(Error::new(ErrorKind::Unavailable, "interrupted")),
+        () = interrupts.requested() => Err(Error::new(ErrorKind::Unavailable, "interrupted")),
     };
-    crate::interrupt::insist();
-    let receipt = answer.finish().await;
+    let insisting = insisting();
+    let mut receipt = answer.finish().await;
+    drop(insisting);
     drop(progress);
-    let outcome = outcome.and_then(|()| output.end(&receipt));
-    if tell && !output.reader_left() {
-        receipt_text::tell(&receipt);
+    let outcome = match outcome.and_then(|()| output.end(&receipt)) {
+        _ if output.reader_left() => Outcome::ReaderLeft,
+        Ok(()) => Outcome::Whole,
+        Err(error) => {
+            not_whole(&mut receipt, &error);
+            Outcome::Failed(error)
+        }
+    };
+    // A plan alone rests on nothing; EXPLAIN ANALYZE does ask.
+    if !output.is_plan() || !receipt.streams.is_empty() {
+        receipt_text::tell(&receipt, &outcome);
     }
-    // A reader that went away (`| head`) has all it wants.
-    if output.reader_left() { Ok((receipt, Err(None))) } else { Ok((receipt, outcome.map_err(Some))) }
+    Ok(Answered { receipt, outcome })
 }
 
-fn question(arguments: &QueryArgs, config: &Config) -> Result<Question> {
+/// Rows that nobody got are missing, however well they were read.
+fn not_whole(receipt: &mut Receipt, error: &Error) {
+    receipt.complete = false;
+    receipt.error.get_or_insert_with(|| error.into());
+}
+
+/// The question's text, from wherever it is.
+fn sql(arguments: &QueryArgs) -> Result<String> {
+    let text = match (&arguments.sql, &arguments.file) {
+        (Some(sql), _) if sql != "-" => return Ok(sql.clone()),
+        (_, Some(path)) if path != Path::new("-") => {
+            std::fs::read_to_string(path).map_err(|error| file_error(path, &error))?
+        }
+        _ => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map_err(|error| file_error(Path::new("stdin"), &error))?;
+            text
+        }
+    };
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
+}
+
+fn question(arguments: &QueryArgs, sql: &str, config: &Config) -> Result<Question> {
     let now: Time = SystemClock.now();
     let bound = |text: &Option<String>, flag: &str| {
         text.as_deref().map(|text| instant(text, now).map_err(|error| error.at(flag))).transpose()
     };
-    let mut window = Window { from: bound(&arguments.from, "--from")?, to: bound(&arguments.to, "--to")? };
-    let mut default_range = None;
-    if let (None, false, Some(range)) = (window.from, arguments.all_time, &config.default_range) {
-        window.from = Some(now.minus(span(range).map_err(|error| error.at("default_range"))?));
-        default_range = Some(format!("the last {range}, from default_range"));
-    }
+    let window = Window { from: bound(&arguments.from, "--from")?, to: bound(&arguments.to, "--to")? };
     if window.is_empty() {
         return Err(Error::new(ErrorKind::Config, "--from is not before --to"));
     }
-    let explained = explains(&arguments.sql);
-    let sql =
-        if arguments.explain && !explained { format!("EXPLAIN {}", arguments.sql) } else { arguments.sql.clone() };
+    let sql = if arguments.explain && !explains(sql) { format!("EXPLAIN {sql}") } else { sql.to_owned() };
+    let default_range = config.default_range.as_ref().map(|span| span.0);
     Ok(Question { sql, window, all_time: arguments.all_time, default_range })
 }
 
+/// Whether this asks for a plan, behind any comments.
 fn explains(sql: &str) -> bool {
-    sql.trim_start().get(..7).is_some_and(|word| word.eq_ignore_ascii_case("explain"))
+    let mut rest = sql.trim_start();
+    loop {
+        let end = match rest.get(..2) {
+            Some("--") => "\n",
+            Some("/*") => "*/",
+            _ => break,
+        };
+        rest = rest.split_once(end).map_or("", |(_, rest)| rest).trim_start();
+    }
+    rest.get(..7).is_some_and(|word| word.eq_ignore_ascii_case("explain"))
 }
 
-fn write_receipt(path: &Path, receipt: &Receipt) -> Result<()> {
+fn write_receipt(paper: Draft, receipt: &Receipt) -> Result<()> {
     let text = serde_json::to_string_pretty(receipt)
         .map_err(|error| Error::new(ErrorKind::Internal, format!("receipt: {error}")))?;
-    let mut file = File::create(path).map_err(|error| file_error(path, &error))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).map_err(|error| file_error(path, &error))
+    paper.keep_text(&(text + "\n"))
 }
 
-pub(crate) fn file_error(path: &Path, error: &std::io::Error) -> Error {
-    Error::new(ErrorKind::Config, error.to_string()).at(path.display())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_are_known_behind_comments() {
+        for plan in ["EXPLAIN SELECT 1", " explain analyze SELECT 1", "-- why\n/* so */ Explain SELECT 1"] {
+            assert!(explains(plan), "{plan}");
+        }
+        for question in ["SELECT 1", "-- EXPLAIN", "", "/*", "é", "--"] {
+            assert!(!explains(question), "{question}");
+        }
+    }
 }

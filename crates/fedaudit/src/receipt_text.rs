@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use fedaudit_core::{Receipt, StreamReceipt};
+use fedaudit_core::{Receipt, Status, StreamReceipt};
+
+use crate::exit::is_lacking;
+use crate::query::Outcome;
+use crate::terminal::say;
 
 /// Says what the answer rests on.
-#[expect(clippy::print_stderr, reason = "the receipt is for people here")]
-pub(crate) fn tell(receipt: &Receipt) {
-    for line in lines(receipt) {
-        eprintln!("{line}");
-    }
+pub(crate) fn tell(receipt: &Receipt, outcome: &Outcome) {
+    lines(receipt, outcome).iter().for_each(|line| say(line));
 }
 
-fn lines(receipt: &Receipt) -> Vec<String> {
+fn lines(receipt: &Receipt, outcome: &Outcome) -> Vec<String> {
+    let left = matches!(outcome, Outcome::ReaderLeft);
     let whole = receipt.streams.iter().filter(|stream| stream.status.is_whole()).count();
-    let verdict = if receipt.complete { "complete" } else { "NOT COMPLETE" };
+    let verdict = match (receipt.complete, left) {
+        (true, _) => "complete",
+        (false, true) => "the reader left early",
+        (false, false) => "NOT COMPLETE",
+    };
     let mut lines = vec![format!(
         "receipt: {verdict}: {whole} of {} streams of {} sources in full, {} rows, {:.1} s",
         receipt.streams.len(),
@@ -25,23 +31,21 @@ fn lines(receipt: &Receipt) -> Vec<String> {
     if receipt.streams.is_empty() && !receipt.not_asked.is_empty() {
         lines.push("  nothing was asked: the conditions exclude every stream of every source".to_owned());
     }
-    for stream in &receipt.streams {
-        if !stream.status.is_whole() {
-            lines.push(format!("  {}/{}: {}{}", stream.source, stream.stream, stream.status.as_str(), cause(stream)));
-            if let Some(hint) = stream.error.as_ref().and_then(|error| error.hint.as_ref()) {
-                lines.push(format!("    hint: {hint}"));
-            }
-        }
+    // What is the same for several streams of a source is said once: a source that cannot be reached fails in each.
+    let mut lacks = Grouped::default();
+    for stream in receipt.streams.iter().filter(|stream| is_lacking(stream) || !(left || stream.status.is_whole())) {
+        let hint = stream.error.as_ref().and_then(|error| error.hint.clone());
+        lacks.add(stream, (format!("{}{}", stream.status.as_str(), cause(stream)), hint));
     }
-    // A remark on several streams of a source is said once.
-    let mut remarks: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
-    for stream in &receipt.streams {
-        for note in &stream.notes {
-            remarks.entry((&stream.source, note)).or_default().push(&stream.stream);
-        }
+    for (place, (text, hint)) in lacks.said() {
+        lines.push(format!("  {place}: {text}"));
+        lines.extend(hint.map(|hint| format!("    hint: {hint}")));
     }
-    lines
-        .extend(remarks.iter().map(|((source, note), streams)| format!("  {source} ({}): {note}", streams.join(", "))));
+    let mut notes = Grouped::default();
+    for stream in &receipt.streams {
+        stream.notes.iter().for_each(|note| notes.add(stream, note));
+    }
+    lines.extend(notes.said().map(|(place, note)| format!("  {place}: {note}")));
     for source in &receipt.sources {
         if let Some(error) = &source.close_error {
             lines.push(format!("  {}: could not log out: {}", source.source, error.error_text));
@@ -60,10 +64,38 @@ fn lines(receipt: &Receipt) -> Vec<String> {
     lines
 }
 
+/// What is said of streams, by source and words.
+struct Grouped<'r, T>(BTreeMap<(&'r str, T), Vec<&'r str>>);
+
+impl<T> Default for Grouped<'_, T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<'r, T: Ord> Grouped<'r, T> {
+    fn add(&mut self, stream: &'r StreamReceipt, said: T) {
+        let streams = self.0.entry((&stream.source, said)).or_default();
+        // A question may ask a stream for both tables.
+        if !streams.contains(&stream.stream.as_str()) {
+            streams.push(&stream.stream);
+        }
+    }
+
+    fn said(self) -> impl Iterator<Item = (String, T)> {
+        self.0.into_iter().map(|((source, said), streams)| match streams.as_slice() {
+            [stream] => (format!("{source}/{stream}"), said),
+            streams => (format!("{source} ({})", streams.join(", ")), said),
+        })
+    }
+}
+
 fn cause(stream: &StreamReceipt) -> String {
     if let Some(error) = &stream.error {
+        // The place stands in front of the line already.
         let place = format!("{}/{}: ", stream.source, stream.stream);
         let text = error.error_text.strip_prefix(&place).unwrap_or(&error.error_text);
+        let text = text.strip_prefix(&format!("{}: ", stream.stream)).unwrap_or(text);
         return format!(" ({}): {text}", error.error_kind);
     }
     if stream.rejected > 0 {
@@ -71,8 +103,8 @@ fn cause(stream: &StreamReceipt) -> String {
         return format!(": {} records could not be decoded, the first: {first}", stream.rejected);
     }
     match (stream.status, stream.retention_floor) {
-        (fedaudit_core::Status::Expired, Some(floor)) => format!(": the product keeps nothing before {floor}"),
-        (fedaudit_core::Status::Blind, _) => format!(": {}", stream.blind_spots.join("; ")),
+        (Status::Expired, Some(floor)) => format!(": the product keeps nothing before {floor}"),
+        (Status::Blind, _) => format!(": {}", stream.blind_spots.join("; ")),
         _ => String::new(),
     }
 }

@@ -1,7 +1,6 @@
 //! `fedaudit schema`: the tables from their one definition.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use fedaudit_core::columns::Table;
 use fedaudit_core::rows::{EVENTS, SESSIONS};
@@ -9,6 +8,7 @@ use fedaudit_core::{Error, ErrorKind, Result};
 
 use crate::cli::SchemaArgs;
 use crate::exit::Exit;
+use crate::terminal::print;
 
 /// Tables that describe the sources themselves.
 const DESCRIPTIVE: &[(&str, &str)] = &[
@@ -40,9 +40,7 @@ pub(crate) fn run(arguments: &SchemaArgs) -> Result<Exit> {
             }
         },
     };
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|error| Error::new(ErrorKind::Internal, format!("writing: {error}")))?;
+    print(text.lines())?;
     Ok(Exit::Complete)
 }
 

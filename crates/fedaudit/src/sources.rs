@@ -1,7 +1,5 @@
 //! `fedaudit sources`: what is configured, whether it answers, what it offers.
 
-use std::io::Write as _;
-
 use fedaudit_core::{Error, ErrorKind, Predicate, Result, SourceHealth, SourceInfo};
 use fedaudit_engine::Engine;
 
@@ -9,6 +7,7 @@ use crate::cli::{SourcesArgs, SourcesCommand};
 use crate::config;
 use crate::exit::Exit;
 use crate::report;
+use crate::terminal::print;
 
 pub(crate) async fn run(arguments: SourcesArgs) -> Result<Exit> {
     match arguments.command {
@@ -26,7 +25,7 @@ fn list(engine: &Engine) -> Result<Exit> {
         let streams: Vec<&str> = info.streams.iter().map(|stream| stream.name.as_str()).collect();
         lines.push(format!("{:<16} {:<10} {:<40} {}", source.name, info.product, info.origin, streams.join(", ")));
     }
-    print(&lines)?;
+    print(lines.iter().map(String::as_str))?;
     Ok(Exit::Complete)
 }
 
@@ -50,11 +49,11 @@ async fn check(engine: &Engine, name: Option<&str>) -> Result<Exit> {
                 } else {
                     bad += 1
                 }
-                print(&described(name, &health))?;
+                print(described(name, &health).iter().map(String::as_str))?;
             }
             Err(error) => {
                 bad += 1;
-                print(&[format!("{name}: {}", error.kind())])?;
+                print([format!("{name}: {}", error.kind()).as_str()])?;
                 report(&error);
             }
         }
@@ -108,7 +107,7 @@ fn info(engine: &Engine, name: &str) -> Result<Exit> {
             lines.push(format!("    blind spot     {condition}{}", spot.reason));
         }
     }
-    print(&lines)?;
+    print(lines.iter().map(String::as_str))?;
     Ok(Exit::Complete)
 }
 
@@ -116,11 +115,4 @@ fn unknown(engine: &Engine, name: &str) -> Error {
     let names: Vec<&str> = engine.sources().iter().map(|source| source.name.as_str()).collect();
     Error::new(ErrorKind::Config, format!("there is no source '{name}'"))
         .hint(format!("configured: {}", names.join(", ")))
-}
-
-fn print(lines: &[String]) -> Result<()> {
-    let text = lines.join("\n") + "\n";
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|error| Error::new(ErrorKind::Internal, format!("writing: {error}")))
 }

@@ -103,15 +103,18 @@ impl fmt::Debug for Login {
 }
 
 async fn buy(cx: &Context, client: &HttpClient, oauth: &OAuth) -> Result<(Secret, Option<Time>)> {
+    let (client_secret, refresh_token) = (oauth.client_secret.resolve()?, oauth.refresh_token.resolve()?);
     let form = format!(
         "grant_type=refresh_token&client_id={}&client_secret={}&refresh_token={}",
         encode(&oauth.client_id),
-        encode(oauth.client_secret.resolve()?.reveal()),
-        encode(oauth.refresh_token.resolve()?.reveal()),
+        encode(client_secret.reveal()),
+        encode(refresh_token.reveal()),
     );
     // The grant may be repeated: it changes nothing but which access tokens exist.
     let request = HttpRequest::post("/login/oauth2/token", "application/x-www-form-urlencoded", form)
         .header("accept", "application/json")
+        .hiding(client_secret)
+        .hiding(refresh_token)
         .idempotent(true);
     Meter::count(&cx.meter.logins);
     let response = client.send(cx, request).await?;

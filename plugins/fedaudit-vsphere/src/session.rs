@@ -84,7 +84,7 @@ impl Session {
         Meter::count(&cx.meter.logins);
         let call = Call::new(manager, "Login")
             .text("userName", &config.username)
-            .text("password", password.reveal())
+            .secret("password", password)
             .text("locale", "en");
         let answer = wire.call(cx, None, call).await.map_err(|failure| failure.into_error("Login"))?;
         let token = token(&answer, &wire.dialect)

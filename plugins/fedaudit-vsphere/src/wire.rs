@@ -43,11 +43,13 @@ pub(crate) struct Call<'c> {
     pub(crate) method: &'c str,
     pub(crate) xml: String,
     pub(crate) json: String,
+    /// A secret among the arguments, which no error may repeat.
+    hidden: Option<Secret>,
 }
 
 impl<'c> Call<'c> {
     pub(crate) fn new(target: &'c Ref, method: &'c str) -> Self {
-        Self { target, method, xml: String::new(), json: String::new() }
+        Self { target, method, xml: String::new(), json: String::new(), hidden: None }
     }
 
     /// Adds a text argument; arguments come in schema order.
@@ -56,6 +58,12 @@ impl<'c> Call<'c> {
         self.member(name);
         quote(&mut self.json, value);
         self
+    }
+
+    /// Adds a text argument that is a secret.
+    pub(crate) fn secret(self, name: &str, value: Secret) -> Self {
+        let call = self.text(name, value.reveal());
+        Self { hidden: Some(value), ..call }
     }
 
     /// Adds a number.
@@ -177,6 +185,7 @@ pub(crate) struct Wire {
 impl Wire {
     /// Calls a method. `token` is the login's, none before it.
     pub(crate) async fn call(&self, cx: &Context, token: Option<&Secret>, call: Call<'_>) -> Result<Answer, Failure> {
+        let hidden = call.hidden.clone();
         let request = match &self.dialect {
             Dialect::Soap { version } => {
                 let request = HttpRequest::post("/sdk", "text/xml; charset=UTF-8", envelope(&call))
@@ -191,6 +200,7 @@ impl Wire {
                 with_token(HttpRequest::post(self.path(call.target, call.method), "application/json", body), token)
             }
         };
+        let request = hidden.into_iter().fold(request, HttpRequest::hiding);
         self.send(cx, request, &format!("{}Response", call.method)).await
     }
 

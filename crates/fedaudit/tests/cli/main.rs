@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests may panic")]
 
+mod files;
+mod manners;
+mod questions;
+mod range;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -77,11 +82,18 @@ fn query(config: &Path, sql: &str, more: &[&str]) -> Output {
 }
 
 fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+/// The program without what the environment says.
+fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(FEDAUDIT);
-    for variable in ["FEDAUDIT_CONFIG", "FEDAUDIT_DEFAULT_RANGE", "FEDAUDIT_PARTIAL", "FEDAUDIT_STORE"] {
+    let variables = ["FEDAUDIT_CONFIG", "FEDAUDIT_DEFAULT_RANGE", "FEDAUDIT_PARTIAL", "FEDAUDIT_STORE", "FEDAUDIT_LOG"];
+    for variable in variables {
         command.env_remove(variable);
     }
-    command.args(arguments).output().unwrap()
+    command.args(arguments);
+    command
 }
 
 fn out(output: &Output) -> String {
@@ -321,6 +333,18 @@ fn bad_input_names_the_place_and_gives_a_hint() {
             &["--from", "-1d"],
             &["9999-12-31", "2262"],
         ),
+        (
+            "SELECT * FROM events WHERE time < '9999-12-31T00:00:00Z'",
+            "too late a time as a text",
+            &["--from", "-1d"],
+            &["9999-12-31", "hint: times in SQL reach from 1677 to 2262"],
+        ),
+        ("COPY events TO '/tmp/x'", "writing", &["--from", "-1d"], &["ask one question"]),
+        ("", "nothing", &["--from", "-1d"], &["ask one question"]),
+        ("SET x = 1", "setting", &["--from", "-1d"], &["ask one question"]),
+        ("SELECT 1; SELECT 2", "two questions", &["--from", "-1d"], &["single SQL statement", "ask one question"]),
+        ("SELECT 1", "before times", &["--from", "1969-01-01"], &["--from", "1969-01-01", "1970-01-01 to 2262"]),
+        ("SELECT 1", "after times", &["--to", "9999-01-01"], &["--to", "9999-01-01", "1970-01-01 to 2262"]),
         ("SELECT 1", "too long ago", &["--from", "-999999999w"], &["--from", "999999999w"]),
         ("SELECT 1", "bad time", &["--from", "tomorrow"], &["--from", "tomorrow"]),
         ("SELECT 1", "reversed", &["--from", "now", "--to", "-1d"], &["--from is not before --to"]),
@@ -339,6 +363,7 @@ fn bad_input_names_the_place_and_gives_a_hint() {
         ("[[source]]", "[[sources]]", &["sources", "did you mean 'source'?"]),
         ("https://127", "ftp://127", &["source 'nas-1'", "neither https nor http"]),
         ("name = \"vc-1\"", "name = \"nas-1\"", &["two sources are named 'nas-1'"]),
+        ("https://127.0.0.1", "https://127.0.0.1/?key=hush&x=", &["source 'nas-1'", "?***", "a path or a query"]),
     ] {
         let config = demo.changed("wrong.toml", |text| text.replace(from, to));
         let answer = query(&config, "SELECT 1", &[]);
@@ -351,11 +376,24 @@ fn bad_input_names_the_place_and_gives_a_hint() {
     for (from, to) in [
         ("username = \"auditor\"", "username = forgotten-quotes"),
         ("type = \"sps\"", "type = \"sps\"\npartial = \"hush-hush\""),
+        ("https://127.0.0.1", "https://127.0.0.1/?key=hush-hush&x="),
     ] {
         let config = demo.changed("wrong.toml", |text| text.replace(from, to));
         let answer = query(&config, "SELECT 1", &[]);
         assert_eq!(answer.status.code(), Some(2), "{}", err(&answer));
         assert!(!err(&answer).contains("forgotten-quotes") && !err(&answer).contains("hush-hush"), "{}", err(&answer));
+    }
+    for (line, expected) in [
+        ("page_timeout = \"0s\"", &["page_timeout", "longer than nothing"][..]),
+        ("default_range = \"99999999999w\"", &["default_range", "99999999999w", "a hundred years"]),
+        ("look_back = \"7\"", &["look_back", "'7' is no span", "30d"]),
+    ] {
+        let config = demo.changed("wrong.toml", |text| format!("{line}\n{text}"));
+        let answer = query(&config, "SELECT 1", &[]);
+        assert_eq!(answer.status.code(), Some(2), "{line}: {}", err(&answer));
+        for words in expected.iter().chain(&["wrong.toml"]) {
+            assert!(err(&answer).contains(words), "{line}: {}", err(&answer));
+        }
     }
     // A missing secret and an untrusted certificate are those sources' own trouble.
     let config = demo.changed("nosecret.toml", |text| text.replacen("nas-1.key", "gone.key", 1));
@@ -470,6 +508,7 @@ async fn every_signal_logs_out_first() {
     for signal in ["-TERM", "-HUP", "-INT"] {
         let child = Command::new(FEDAUDIT)
             .args(["query", "--config", config.to_str().unwrap(), "--from", "-30d", "SELECT * FROM events"])
+            .args(["--format", "csv", "--output", folder.path().join("rows.csv").to_str().unwrap()])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -488,6 +527,8 @@ async fn every_signal_logs_out_first() {
         let ended = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
         assert_eq!(ended.status.code(), Some(1), "{signal}: {}", err(&ended));
         assert!(err(&ended).contains("interrupted"), "{signal}: {}", err(&ended));
+        let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(!left.into_iter().any(|name| name.to_string_lossy().contains("rows.csv")), "{signal}");
         let entries = demo.log.take();
         assert!(busy(&entries), "{signal}: {entries:#?}");
         for (product, login, logout) in
