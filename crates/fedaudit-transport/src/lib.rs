@@ -2,6 +2,7 @@
 //! body means to a product is the plugin's business; how it travels is decided here, once.
 
 mod http_client;
+mod login;
 mod origin;
 mod response;
 mod retry;
@@ -10,6 +11,7 @@ mod tls;
 mod websocket;
 
 pub use http_client::{HttpClient, HttpRequest};
+pub use login::{Attempt, Login};
 pub use origin::Origin;
 pub use response::{HttpResponse, error_for};
 pub use secret_ref::SecretRef;
