@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::http_client::untrusted;
 use crate::retry::within_deadline;
-use crate::{Origin, TlsConfig, USER_AGENT};
+use crate::{Origin, ProxyConfig, TlsConfig, USER_AGENT};
 
 /// Longest message that is read: a full page of the largest TrueNAS rows is a few tens of megabytes in one frame.
 const MESSAGE_LIMIT: usize = 256 << 20;
@@ -35,9 +35,20 @@ pub struct WebSocket {
 impl WebSocket {
     /// Opens a connection to a path of the origin: `wss` where the origin is `https`.
     pub async fn connect(cx: &Context, origin: &Origin, path: &str, tls: &TlsConfig) -> Result<Self> {
+        Self::connect_through(cx, origin, path, tls, &ProxyConfig::default()).await
+    }
+
+    /// The same through the proxy of its own configuration, if there is one.
+    pub async fn connect_through(
+        cx: &Context,
+        origin: &Origin,
+        path: &str,
+        tls: &TlsConfig,
+        proxy: &ProxyConfig,
+    ) -> Result<Self> {
         let place = format!("{}{path}", origin.as_str().replacen("http", "ws", 1));
         let open = async {
-            tokio::time::timeout(CONNECT_TIMEOUT, Self::open(origin, &place, tls))
+            tokio::time::timeout(CONNECT_TIMEOUT, Self::open(origin, &place, tls, proxy))
                 .await
                 .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no connection within 10 s")))
         };
@@ -45,12 +56,20 @@ impl WebSocket {
         Ok(Self { stream, place })
     }
 
-    async fn open(origin: &Origin, url: &str, tls: &TlsConfig) -> Result<WebSocketStream<Box<dyn Wire>>> {
+    async fn open(
+        origin: &Origin,
+        url: &str,
+        tls: &TlsConfig,
+        proxy: &ProxyConfig,
+    ) -> Result<WebSocketStream<Box<dyn Wire>>> {
         let unreachable = |error: std::io::Error| {
             Error::new(ErrorKind::Unavailable, format!("cannot connect: {error}"))
                 .hint("is the address right, and is the product reachable from here?")
         };
-        let tcp = TcpStream::connect((origin.host(), origin.port())).await.map_err(unreachable)?;
+        let tcp = match proxy.route(origin)? {
+            Some(route) => route.tunnel(origin).await?,
+            None => TcpStream::connect((origin.host(), origin.port())).await.map_err(unreachable)?,
+        };
         tcp.set_nodelay(true).map_err(unreachable)?;
         let wire: Box<dyn Wire> = if origin.is_tls() {
             let config = tls.client_config(origin, &[b"http/1.1"])?;

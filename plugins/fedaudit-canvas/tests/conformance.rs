@@ -10,3 +10,5 @@ mod failures;
 mod fields;
 #[path = "conformance/reading.rs"]
 mod reading;
+#[path = "conformance/suite.rs"]
+mod suite;

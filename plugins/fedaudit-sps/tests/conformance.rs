@@ -3,6 +3,8 @@
 
 #[path = "conformance/harness.rs"]
 mod harness;
+#[path = "conformance/suite.rs"]
+mod suite;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

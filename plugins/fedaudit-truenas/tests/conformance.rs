@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod golden;
+#[path = "conformance/suite.rs"]
+mod suite;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

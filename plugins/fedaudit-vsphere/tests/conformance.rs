@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail and may speak")]
 
+#[path = "conformance/suite.rs"]
+mod suite;
 #[path = "support/mod.rs"]
 mod support;
 mod vcsim;

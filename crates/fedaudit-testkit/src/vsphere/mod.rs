@@ -5,6 +5,7 @@
 
 mod call;
 mod methods;
+mod outside;
 mod state;
 mod text;
 

@@ -160,7 +160,9 @@ async fn log(
         let rest: Vec<String> = asked
             .iter()
             .filter(|(name, _)| *name != "after")
-            .map(|(name, value)| format!("{name}={}", url::form_urlencoded::byte_serialize(value.as_bytes()).collect::<String>()))
+            .map(|(name, value)| {
+                format!("{name}={}", url::form_urlencoded::byte_serialize(value.as_bytes()).collect::<String>())
+            })
             .collect();
         format!(r#""https://{host}/log?after={after}&{}""#, rest.join("&"))
     };

@@ -321,9 +321,8 @@ impl Source {
         };
         let count = rows.len();
         if self.errs("loses_ties") && listing.next.is_some() && count > 0 {
-            let last: Record<'_> = serde_json::from_str(listing.records[count - 1].get()).map_err(|error| {
-                Error::new(ErrorKind::Internal, error.to_string())
-            })?;
+            let last: Record<'_> = serde_json::from_str(listing.records[count - 1].get())
+                .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
             let at = Time::parse(last.at).map_or(0, |parsed| parsed.time.micros());
             next = Next::More(Cursor::new(&format!("{}after=at:{at}", self.first_page(request)))?);
         }
@@ -375,8 +374,9 @@ impl AuditSource for Source {
             return Ok(SourceHealth::default());
         }
         let response = self.get(cx, "/me").await?;
-        let me: Me = serde_json::from_slice(&response.body)
-            .map_err(|error| Error::new(ErrorKind::Malformed, format!("the answer does not say who we are: {error}")))?;
+        let me: Me = serde_json::from_slice(&response.body).map_err(|error| {
+            Error::new(ErrorKind::Malformed, format!("the answer does not say who we are: {error}"))
+        })?;
         let mut health =
             SourceHealth { account: Some(me.name), product_version: Some(me.version), ..SourceHealth::default() };
         match self.get(cx, "/log?limit=1").await {
