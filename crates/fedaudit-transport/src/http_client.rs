@@ -13,7 +13,7 @@ use http::{HeaderMap, Method};
 
 use crate::pace::Pace;
 use crate::proxy::ProxyConfig;
-use crate::retry::{delays, remaining, wait_asked_for, within_deadline};
+use crate::retry::{PATIENCE, delays, remaining, wait_asked_for, within_deadline};
 use crate::{HttpRequest, HttpResponse, Origin, TlsConfig, USER_AGENT};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,8 +21,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
 /// Steps from one address to the next at home.
 const REDIRECTS: usize = 5;
-/// Longest wait that a product may ask for when the caller has set no deadline.
-const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How large an answer and how long an exchange may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

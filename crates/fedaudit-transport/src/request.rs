@@ -6,9 +6,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 
 use crate::Origin;
-
-/// How often an idempotent request is sent, unless it says otherwise.
-const ATTEMPTS: usize = 4;
+use crate::retry::ATTEMPTS;
 
 /// A request, built by the plugin.
 pub struct HttpRequest {

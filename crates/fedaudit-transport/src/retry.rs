@@ -7,6 +7,11 @@ use fedaudit_core::{Context, Error, ErrorKind, Result};
 
 use crate::HttpResponse;
 
+/// How often an idempotent request is sent and a connection is tried, unless the caller says otherwise.
+pub(crate) const ATTEMPTS: usize = 4;
+/// Longest wait that a product may ask for when the caller has set no deadline.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
+
 /// Delays between the attempts of one request.
 pub(crate) fn delays(attempts: usize) -> ExponentialBackoff {
     ExponentialBuilder::default()

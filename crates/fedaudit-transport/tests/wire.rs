@@ -15,5 +15,7 @@ mod redirects;
 mod retries;
 #[path = "wire/server.rs"]
 mod server;
+#[path = "wire/sockets.rs"]
+mod sockets;
 #[path = "wire/trust.rs"]
 mod trust;

@@ -1,5 +1,6 @@
 //! What stands between a source and its product: it keeps what was asked and sent, and breaks answers as told.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Write as _;
 use std::ops::RangeInclusive;
@@ -84,6 +85,8 @@ struct Inside {
     script: Vec<(RangeInclusive<usize>, Fault)>,
     seen: Vec<Seen>,
     sent: Vec<u8>,
+    /// Paths where a connection became a WebSocket.
+    sockets: BTreeSet<String>,
 }
 
 impl fmt::Debug for Front {
@@ -101,6 +104,7 @@ impl Front {
             script: Vec::new(),
             seen: Vec::new(),
             sent: Vec::new(),
+            sockets: BTreeSet::new(),
         })))
     }
 
@@ -111,7 +115,7 @@ impl Front {
 
     /// The address of the product itself.
     pub(crate) fn set_origin(&self, origin: &str) {
-        self.lock().own = origin.to_owned();
+        origin.clone_into(&mut self.lock().own);
     }
 
     /// Breaks the answers to these requests, counted from one as of now.
@@ -137,6 +141,12 @@ impl Front {
         self.lock().seen.len()
     }
 
+    /// Whether a request like the n-th one became a WebSocket.
+    pub(crate) fn upgraded(&self, number: usize) -> bool {
+        let inside = self.lock();
+        inside.seen.get(number - 1).is_some_and(|seen| inside.sockets.contains(&seen.line))
+    }
+
     /// Whether the product sent these bytes.
     pub(crate) fn sent(&self, text: &str) -> bool {
         memchr::memmem::find(&self.lock().sent, text.as_bytes()).is_some()
@@ -148,7 +158,7 @@ impl Front {
 
     fn arrived(&self, request: &Request) -> (Option<Fault>, String) {
         let mut inside = self.lock();
-        inside.seen.push(Seen { line: format!("{} {}", request.method(), request.uri().path()), at: Instant::now() });
+        inside.seen.push(Seen { line: line(request), at: Instant::now() });
         let number = inside.seen.len();
         let fault = inside.script.iter().find(|(range, _)| range.contains(&number)).map(|(_, fault)| fault.clone());
         (fault, inside.own.clone())
@@ -168,7 +178,12 @@ impl Front {
     }
 }
 
+fn line(request: &Request) -> String {
+    format!("{} {}", request.method(), request.uri().path())
+}
+
 async fn pass(State(front): State<Front>, request: Request, next: Next) -> Response {
+    let line = line(&request);
     let (fault, own) = front.arrived(&request);
     let understands_gzip = request
         .headers()
@@ -182,6 +197,7 @@ async fn pass(State(front): State<Front>, request: Request, next: Next) -> Respo
     }
     let response = next.run(request).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        front.lock().sockets.insert(line);
         return response;
     }
     let (mut parts, body) = response.into_parts();

@@ -7,6 +7,7 @@
 
 mod bench;
 mod cases;
+mod compare;
 mod elsewhere;
 mod front;
 mod predicates;
@@ -91,6 +92,7 @@ type Start = dyn Fn(Condition) -> Result<Product, &'static str>;
 pub(crate) struct Kit<'s> {
     pub(crate) settings: &'s str,
     pub(crate) samples: &'s [&'static str],
+    pub(crate) nothing: &'s [&'static str],
     pub(crate) kind: &'static str,
     pub(crate) secrets: Secrets,
     start: &'s Start,
@@ -120,6 +122,7 @@ pub struct Suite<P> {
     settings: &'static str,
     samples: Vec<&'static str>,
     start: Box<Start>,
+    nothing: Vec<&'static str>,
     skips: Vec<(&'static str, &'static str)>,
     only: Vec<&'static str>,
     more_settings: String,
@@ -141,6 +144,7 @@ impl<P: Plugin> Suite<P> {
             settings,
             samples: Vec::new(),
             start: Box::new(product),
+            nothing: Vec::new(),
             skips: Vec::new(),
             only: Vec::new(),
             more_settings: String::new(),
@@ -152,6 +156,13 @@ impl<P: Plugin> Suite<P> {
     #[must_use]
     pub fn sample(mut self, document: &'static str) -> Self {
         self.samples.push(document);
+        self
+    }
+
+    /// Bodies by which the product, as documented, says that there is nothing: they cannot be told from a wrong answer.
+    #[must_use]
+    pub fn says_nothing_with(mut self, bodies: &[&'static str]) -> Self {
+        self.nothing.extend(bodies);
         self
     }
 
@@ -193,6 +204,7 @@ impl<P: Plugin> Suite<P> {
         let kit = Kit {
             settings: &settings,
             samples: &self.samples,
+            nothing: &self.nothing,
             kind: P::TYPE,
             secrets,
             start: &*self.start,

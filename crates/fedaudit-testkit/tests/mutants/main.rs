@@ -1,6 +1,6 @@
 //! The suite judged: a small source passes it, and each of its possible mistakes is found by the case that is there for it.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic and may speak")]
 
 mod product;
 mod source;

@@ -197,7 +197,7 @@ impl Source {
         let mut path = "/log?".to_owned();
         let mut add = |name: &str, value: &str| {
             let value: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
-            path.push_str(&format!("{name}={value}&"));
+            path.extend([name, "=", &value, "&"]);
         };
         if let Some(from) = request.window.from {
             let late = i64::from(self.errs("begins_a_microsecond_late"));
@@ -237,7 +237,6 @@ impl Source {
         if self.errs("drops_what_its_clock_calls_future") && time > cx.now() {
             return Ok(());
         }
-        let known = |text: Option<&'static str>| text;
         let user = record.user.to_lowercase();
         let address = record.from.and_then(|from| from.parse::<std::net::Ipv6Addr>().ok()).map(|ip| ip.to_string());
         let compact = self.errs("writes_raw_anew").then(|| raw.get().replace(' ', ""));
@@ -255,7 +254,6 @@ impl Source {
             user_original: Some(record.user).filter(|user| !user.is_empty()),
             src_ip: address.as_deref(),
             src_kind: if address.is_some() { AddressKind::Ip } else { AddressKind::None },
-            message: known(self.errs("writes_a_dash_for_null").then_some("-")).filter(|_| false),
             service: self.errs("writes_a_dash_for_null").then_some("-"),
             record_id: Some(record.id),
             raw: compact.as_deref().unwrap_or(raw.get()),
@@ -289,15 +287,15 @@ impl Source {
         let cx = if self.errs("has_no_deadline") { &Context { deadline: None, ..cx.clone() } } else { cx };
         let response = match self.get(cx, &path).await {
             Err(error) if self.errs("takes_a_refusal_for_the_end") && error.kind() == ErrorKind::Denied => {
-                return self.nothing(cx);
+                return nothing(cx);
             }
             other => other?,
         };
         let text = std::str::from_utf8(&response.body).unwrap_or_default();
         let listing: Listing<'_> = match serde_json::from_str(text) {
             Ok(listing) => listing,
-            Err(_) if self.errs("takes_nonsense_for_the_end") => return self.nothing(cx),
-            Err(_) if self.errs("ignores_throttling") && response.status == 429 => return self.nothing(cx),
+            Err(_) if self.errs("takes_nonsense_for_the_end") => return nothing(cx),
+            Err(_) if self.errs("ignores_throttling") && response.status == 429 => return nothing(cx),
             Err(error) => return Err(Error::new(ErrorKind::Malformed, format!("the answer is no listing: {error}"))),
         };
         let mut rows = EventBuilder::new(&cx.source_key);
@@ -351,12 +349,12 @@ impl Source {
         let http = HttpClient::new(Origin::parse(&url.origin().ascii_serialization())?, &self.tls)?;
         let token = self.login.get(cx, self.log_in(cx)).await?;
         http.send(cx, signed(url.path(), &token)).await?;
-        self.nothing(cx)
+        nothing(cx)
     }
+}
 
-    fn nothing(&self, cx: &Context) -> Result<Page> {
-        Ok(Page::last(EventBuilder::new(&cx.source_key).finish()?, EndReason::EmptyPage))
-    }
+fn nothing(cx: &Context) -> Result<Page> {
+    Ok(Page::last(EventBuilder::new(&cx.source_key).finish()?, EndReason::EmptyPage))
 }
 
 fn signed(path: &str, token: &Arc<Secret>) -> HttpRequest {
@@ -391,13 +389,13 @@ impl AuditSource for Source {
             return Err(Error::new(ErrorKind::NotFound, format!("there is no stream '{}'", request.stream)));
         }
         if request.window.is_empty() {
-            return Ok(Page { next: Next::End(EndReason::NothingAsked), ..self.nothing(cx)? });
+            return Ok(Page { next: Next::End(EndReason::NothingAsked), ..nothing(cx)? });
         }
         if request.count_only {
             let response = self.get(cx, &format!("{}&limit=1", self.first_page(request))).await?;
             let listing: Listing<'_> = serde_json::from_slice(&response.body)
                 .map_err(|error| Error::new(ErrorKind::Malformed, format!("the answer is no listing: {error}")))?;
-            let mut page = self.nothing(cx)?;
+            let mut page = nothing(cx)?;
             page.observed.count = listing.total.map(|total| total + u64::from(self.errs("counts_wrong")));
             return Ok(page);
         }

@@ -38,13 +38,7 @@ impl Product {
 async fn many_readers_make_one_login_and_renew_it_once() {
     let (product, login, cx) = (Product::default(), Login::<usize>::default(), soon());
     let product = &product;
-    let ask = || {
-        login.with(
-            &cx,
-            || product.log_in(),
-            |number| async move { product.ask(*number).await },
-        )
-    };
+    let ask = || login.with(&cx, || product.log_in(), |number| async move { product.ask(*number).await });
     let answers = join_all((0..20).map(|_| ask())).await;
     assert!(answers.into_iter().all(|answer| answer.unwrap() == 1));
     product.known.store(99, Ordering::Relaxed);

@@ -157,7 +157,7 @@ async fn serve(
                 Ok(())
             }
             Does::Waits => {
-                tokio::time::sleep(Duration::from_secs(60)).await;
+                tokio::time::sleep(Duration::from_mins(1)).await;
                 return;
             }
         };

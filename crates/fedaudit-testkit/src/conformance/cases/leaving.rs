@@ -6,6 +6,7 @@ use fedaudit_core::PageRequest;
 
 use super::paging::{all, first_page, in_pages, size_for};
 use crate::conformance::bench::Bench;
+use crate::conformance::compare::compare;
 use crate::conformance::front::Fault;
 use crate::conformance::product::Condition;
 use crate::conformance::{Kit, Outcome, Trouble, ensure};
@@ -103,7 +104,7 @@ pub(super) async fn an_abandoned_fetch_leaves_nothing(kit: &Kit<'_>) -> Outcome 
         bench.front.heal();
         // Reading again first: what was dropped must not stand in the way.
         let reading = bench.read(&*source, &all(truth)).await?;
-        bench.compare(truth, &reading)?;
+        compare(truth, &reading)?;
         source.close(&bench.cx).await?;
         if bench.product.held.is_some() {
             given_back(&bench, &format!("after a fetch was dropped at {millis} ms")).await?;
@@ -121,7 +122,7 @@ pub(super) async fn close_is_harmless(kit: &Kit<'_>) -> Outcome {
     source.close(&bench.cx).await?;
     for _ in 0..2 {
         let reading = bench.read(&*source, &all(truth)).await?;
-        bench.compare(truth, &reading)?;
+        compare(truth, &reading)?;
         source.close(&bench.cx).await?;
         source.close(&bench.cx).await?;
     }

@@ -7,6 +7,7 @@ use futures::future::{join_all, try_join_all};
 
 use super::paging::{all, first_page, in_pages, size_for};
 use crate::conformance::bench::Bench;
+use crate::conformance::compare::compare;
 use crate::conformance::product::Condition;
 use crate::conformance::{Kit, Outcome, Trouble, ensure};
 
@@ -98,7 +99,7 @@ pub(super) async fn a_lost_login_is_renewed(kit: &Kit<'_>) -> Outcome {
     let bench = kit.bench(Condition::Healthy).await?;
     for truth in bench.filled()? {
         let source = bench.source()?;
-        let cx = bench.cx_within(Duration::from_secs(60));
+        let cx = bench.cx_within(Duration::from_mins(1));
         let mut reader = bench.reader(&*source, &in_pages(truth, size_for(truth, 6)))?;
         let mut lost = 0;
         while !reader.done() {
@@ -109,7 +110,7 @@ pub(super) async fn a_lost_login_is_renewed(kit: &Kit<'_>) -> Outcome {
             let page = bench.fetch(&*source, &cx, &reader.request).await?;
             reader.take(page)?;
         }
-        bench.compare(truth, &reader.reading)?;
+        compare(truth, &reader.reading)?;
         let logins = cx.meter.read().logins;
         ensure!(logins <= 1 + lost, "{}: {logins} logins after {lost} were lost", truth.stream);
         source.close(&cx).await?;
@@ -120,14 +121,14 @@ pub(super) async fn a_lost_login_is_renewed(kit: &Kit<'_>) -> Outcome {
 pub(super) async fn a_lost_login_is_renewed_once(kit: &Kit<'_>) -> Outcome {
     let bench = kit.bench(Condition::Healthy).await?;
     let source = bench.source()?;
-    let cx = bench.cx_within(Duration::from_secs(60));
+    let cx = bench.cx_within(Duration::from_mins(1));
     let truths = bench.filled()?;
     bench.fetch(&*source, &cx, &in_pages(truths[0], 1)).await?;
     end_logins(&bench)?;
     let readers = truths.iter().cycle().take(6.max(truths.len()));
     try_join_all(readers.map(async |truth| {
         let reading = bench.read_with(&*source, &cx, &in_pages(truth, size_for(truth, 3))).await?;
-        bench.compare(truth, &reading)
+        compare(truth, &reading)
     }))
     .await?;
     let logins = cx.meter.read().logins;
@@ -140,7 +141,7 @@ pub(super) async fn a_refused_renewal_is_an_error(kit: &Kit<'_>) -> Outcome {
     let bench = kit.bench(Condition::Healthy).await?;
     let truth = bench.fullest()?;
     let source = bench.source()?;
-    let cx = bench.cx_within(Duration::from_secs(60));
+    let cx = bench.cx_within(Duration::from_mins(1));
     let cursor = first_page(&bench, &*source, &cx, truth).await?;
     bench.set_credential(&bench.wrong_credential())?;
     end_logins(&bench)?;
@@ -173,7 +174,7 @@ pub(super) async fn a_new_credential_is_taken(kit: &Kit<'_>) -> Outcome {
     source.close(&bench.cx).await?;
     bench.set_credential(&bench.product.credential)?;
     let reading = bench.read(&*source, &all(truth)).await?;
-    bench.compare(truth, &reading)?;
+    compare(truth, &reading)?;
     source.close(&bench.cx).await?;
     Ok(())
 }

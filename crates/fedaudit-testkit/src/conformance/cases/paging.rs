@@ -6,6 +6,7 @@ use fedaudit_core::{Cursor, Direction, Next, PageRequest, Window};
 use futures::future::try_join_all;
 
 use crate::conformance::bench::Bench;
+use crate::conformance::compare::{compare, compare_window};
 use crate::conformance::product::{Condition, Truth};
 use crate::conformance::{Kit, Outcome, Trouble, ensure};
 
@@ -45,7 +46,7 @@ pub(super) async fn everything_comes_once(kit: &Kit<'_>) -> Outcome {
     bench.filled()?;
     for truth in &bench.product.truths {
         let reading = bench.read(&*source, &all(truth)).await?;
-        bench.compare(truth, &reading)?;
+        compare(truth, &reading)?;
         ensure!(reading.rejected.is_empty(), "{}: rejected {:?}", truth.stream, reading.rejected);
         let notes: Vec<_> = reading.notes().collect();
         ensure!(notes.is_empty(), "{}: a healthy product, and yet {notes:?}", truth.stream);
@@ -66,7 +67,7 @@ pub(super) async fn page_sizes_do_not_matter(kit: &Kit<'_>) -> Outcome {
         let divisor = (2..count).find(|size| count.is_multiple_of(*size) && count / size <= 20).unwrap_or(count);
         for size in [1, 3, 7, divisor, count.saturating_sub(1).max(1), count, count + 1, 100_000] {
             let reading = bench.read(&*source, &in_pages(truth, size)).await?;
-            bench.compare(truth, &reading)?;
+            compare(truth, &reading)?;
             ensure!(reading.fingerprints() == whole, "{}: other rows in pages of {size}", truth.stream);
         }
     }
@@ -102,7 +103,7 @@ pub(super) async fn ties_over_page_edges(kit: &Kit<'_>) -> Outcome {
         for size in [None, Some(7), Some(10), Some(100)] {
             let request = PageRequest { direction, page_size: size, ..all(truth) };
             let reading = bench.read(&*source, &request).await?;
-            bench.compare(truth, &reading)?;
+            compare(truth, &reading)?;
         }
     }
     source.close(&bench.cx).await?;
@@ -123,7 +124,7 @@ pub(super) async fn cursors_go_on_in_a_fresh_source(kit: &Kit<'_>) -> Outcome {
             reader.take(page)?;
             source.close(&bench.cx).await?;
         }
-        bench.compare(truth, &reader.reading)?;
+        compare(truth, &reader.reading)?;
     }
     Ok(())
 }
@@ -149,7 +150,7 @@ pub(super) async fn a_page_can_be_asked_twice(kit: &Kit<'_>) -> Outcome {
                 Next::End(_) => break,
             }
         }
-        bench.compare(truth, &reader.reading)?;
+        compare(truth, &reader.reading)?;
         source.close(&bench.cx).await?;
     }
     Ok(())
@@ -158,11 +159,11 @@ pub(super) async fn a_page_can_be_asked_twice(kit: &Kit<'_>) -> Outcome {
 pub(super) async fn streams_at_once(kit: &Kit<'_>) -> Outcome {
     let bench = kit.bench(Condition::Healthy).await?;
     let source = bench.source()?;
-    let cx = bench.cx_within(Duration::from_secs(60));
+    let cx = bench.cx_within(Duration::from_mins(1));
     let truths = bench.product.truths.iter().flat_map(|truth| [truth, truth]);
     try_join_all(truths.map(async |truth| {
         let reading = bench.read_with(&*source, &cx, &in_pages(truth, size_for(truth, 4))).await?;
-        bench.compare(truth, &reading)
+        compare(truth, &reading)
     }))
     .await?;
     let logins = cx.meter.read().logins;
@@ -187,7 +188,7 @@ pub(super) async fn windows_at_once(kit: &Kit<'_>) -> Outcome {
             let window = Window { from, to };
             let request = PageRequest { window, ..in_pages(truth, 5) };
             let reading = bench.read(&*source, &request).await?;
-            bench.compare_window(truth, window, &reading)
+            compare_window(truth, window, &reading)
         });
         try_join_all(read).await?;
     }

@@ -6,6 +6,7 @@ use fedaudit_core::{AuditSource, Direction, Operator, PageRequest, Predicate, St
 
 use super::paging::all;
 use crate::conformance::bench::Bench;
+use crate::conformance::compare::compare;
 use crate::conformance::predicates::{matching, random};
 use crate::conformance::product::{Condition, Truth};
 use crate::conformance::reading::Reading;
@@ -29,7 +30,7 @@ async fn pushed<'b>(bench: &'b Bench<'_>, source: &dyn AuditSource) -> Outcome<V
             continue;
         };
         let whole = bench.read(source, &all(truth)).await?;
-        bench.compare(truth, &whole)?;
+        compare(truth, &whole)?;
         streams.push(Pushed { truth, stream: stream.clone(), whole });
     }
     if streams.is_empty() {

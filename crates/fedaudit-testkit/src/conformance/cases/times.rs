@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::paging::{all, in_pages};
 use crate::conformance::bench::Bench;
+use crate::conformance::compare::{compare, compare_window};
 use crate::conformance::product::{Condition, Truth};
 use crate::conformance::reading::Reading;
 use crate::conformance::{Kit, Outcome, ensure};
@@ -21,7 +22,7 @@ async fn window(
 ) -> Outcome<Reading> {
     let request = PageRequest { window, ..in_pages(truth, 20) };
     let reading = bench.read(source, &request).await?;
-    bench.compare_window(truth, window, &reading)?;
+    compare_window(truth, window, &reading)?;
     Ok(reading)
 }
 
@@ -161,7 +162,7 @@ pub(super) async fn our_clock_does_not_matter(kit: &Kit<'_>) -> Outcome {
             let cx = Context { clock, ..bench.cx.clone() };
             let source = bench.source()?;
             let reading = bench.read_with(&*source, &cx, &all(truth)).await?;
-            bench.compare(truth, &reading)?;
+            compare(truth, &reading)?;
             source.close(&cx).await?;
         }
     }
