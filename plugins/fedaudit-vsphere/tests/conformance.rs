@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail and may speak")]
 
-#[path = "conformance/suite.rs"]
-mod suite;
 #[path = "support/mod.rs"]
 mod support;
 mod vcsim;
+#[path = "conformance/suite.rs"]
+mod suite;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -5,9 +5,10 @@
 
 mod call;
 mod methods;
-mod outside;
 mod state;
 mod text;
+
+mod outside;
 
 use std::fmt;
 use std::fmt::Write as _;

@@ -73,7 +73,7 @@ async fn a_handshake_is_tried_again() {
 
 #[tokio::test]
 async fn frames_that_are_no_answers_are_errors() {
-    let closed = CloseFrame { code: 1008, reason: "go away".into() };
+    let closed = CloseFrame { code: 1011, reason: "go away".into() };
     for (message, kind) in [
         (Message::Binary(Bytes::from_static(b"\x00")), ErrorKind::Malformed),
         (Message::Close(Some(closed)), ErrorKind::Unavailable),
