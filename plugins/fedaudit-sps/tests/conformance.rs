@@ -3,6 +3,7 @@
 
 #[path = "conformance/harness.rs"]
 mod harness;
+
 #[path = "conformance/suite.rs"]
 mod suite;
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod golden;
+
 #[path = "conformance/suite.rs"]
 mod suite;
 

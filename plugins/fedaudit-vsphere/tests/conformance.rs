@@ -5,6 +5,7 @@
 #[path = "support/mod.rs"]
 mod support;
 mod vcsim;
+
 #[path = "conformance/suite.rs"]
 mod suite;
 
