@@ -121,11 +121,13 @@ impl HttpClient {
     pub async fn send(&self, cx: &Context, request: HttpRequest) -> Result<HttpResponse> {
         let place = request.place(&self.origin);
         let headers = request.header_map().map_err(|error| error.at(&place))?;
-        let mut delays = delays(request.tries());
+        let mut delays = delays(request.attempts);
         loop {
             let outcome = self.exchange(cx, &request, &headers).await;
             let (wait, throttled) = match &outcome {
+                // What was throttled was not done: it may be sent again whatever it is.
                 Ok(response) if self.is_throttled(response) => (wait_asked_for(response, cx), true),
+                _ if !request.idempotent => return received(cx, outcome, &place),
                 Ok(response) if matches!(response.status, 500 | 502 | 503 | 504) => {
                     (wait_asked_for(response, cx), false)
                 }

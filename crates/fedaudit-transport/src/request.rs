@@ -14,8 +14,8 @@ pub struct HttpRequest {
     pub(crate) path_and_query: String,
     headers: Vec<(&'static str, Result<HeaderValue>)>,
     pub(crate) body: Option<Bytes>,
-    idempotent: bool,
-    attempts: usize,
+    pub(crate) idempotent: bool,
+    pub(crate) attempts: usize,
 }
 
 impl HttpRequest {
@@ -29,7 +29,7 @@ impl HttpRequest {
         Self::new(Method::DELETE, path_and_query.into(), true)
     }
 
-    /// POST of a body. Not retried unless said to be [`idempotent`](Self::idempotent).
+    /// POST of a body. Sent again after 429 alone, unless said to be [`idempotent`](Self::idempotent).
     pub fn post(path_and_query: impl Into<String>, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         let mut request = Self::new(Method::POST, path_and_query.into(), false);
         request.body = Some(body.into());
@@ -71,11 +71,6 @@ impl HttpRequest {
     pub fn attempts(mut self, attempts: usize) -> Self {
         self.attempts = attempts.max(1);
         self
-    }
-
-    /// How often it may be sent.
-    pub(crate) fn tries(&self) -> usize {
-        if self.idempotent { self.attempts } else { 1 }
     }
 
     /// Its headers; an error for a value that HTTP forbids.

@@ -99,6 +99,10 @@ async fn what_changes_something_is_sent_once() {
         assert!(outcome.is_err() || outcome.unwrap().status == 503);
         assert_eq!(server.asked().len(), 1);
     }
+    // What was throttled was not done.
+    let server = Server::start(vec![Does::status(429, "retry-after: 1\r\n", b""), Does::ok()]).await;
+    let request = HttpRequest::post("/login", "text/plain", "x");
+    assert_eq!(server.client().send(&soon(), request).await.unwrap().status, 200);
     let server = Server::start(vec![Does::status(503, "", b""), Does::ok()]).await;
     let request = HttpRequest::post("/query", "text/plain", "x").idempotent(true);
     assert_eq!(server.client().send(&soon(), request).await.unwrap().status, 200);
