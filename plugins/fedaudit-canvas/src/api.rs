@@ -17,7 +17,7 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(origin: Origin, config: Config) -> Result<Self> {
-        let client = HttpClient::new(origin, &config.tls)?.throttled_when(throttled);
+        let client = HttpClient::through(origin, &config.tls, &config.proxy)?.throttled_when(throttled);
         let grant = match (config.token, config.oauth) {
             (Some(token), None) => Grant::Token(token),
             (None, Some(oauth)) => Grant::Refresh(oauth),

@@ -65,7 +65,7 @@ impl Plugin for VSphere {
     fn build(_name: &str, config: Config) -> Result<Box<dyn AuditSource>> {
         let origin = config.validate()?;
         // The client is made at login; making one now finds mistakes in `tls` early.
-        HttpClient::new(origin.clone(), &config.tls)?;
+        HttpClient::through(origin.clone(), &config.tls, &config.proxy)?;
         let info = info::source_info(&origin, !config.user_forms.is_empty());
         Ok(Box::new(Self { config, origin, info, login: Mutex::new(Login::Out) }))
     }
@@ -141,7 +141,7 @@ impl VSphere {
             Login::Refused(error) => return Err(error.clone()),
             Login::Out => {}
         }
-        let http = HttpClient::new(self.origin.clone(), &self.config.tls)?;
+        let http = HttpClient::through(self.origin.clone(), &self.config.tls, &self.config.proxy)?;
         match Session::open(cx, http, &self.config).await {
             Ok(session) => {
                 let session = Arc::new(session);

@@ -14,6 +14,7 @@ mod predicates;
 mod product;
 mod reading;
 mod secrets;
+mod tunnel;
 
 use std::fmt;
 use std::marker::PhantomData;

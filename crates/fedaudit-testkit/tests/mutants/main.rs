@@ -65,6 +65,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("takes_nonsense_for_the_end", "U76"),
     ("has_no_deadline", "U79"),
     ("follows_links_anywhere", "U81"),
+    ("goes_past_the_proxy", "U84"),
 ];
 
 async fn with_mistake(mistake: &str, case: &'static str) -> Report {

@@ -12,7 +12,7 @@ use fedaudit_core::{
     Rejected, Result, Secret, SourceHealth, SourceInfo, StreamInfo, StreamKind, Time,
 };
 use fedaudit_transport::{
-    Attempt, HttpClient, HttpRequest, HttpResponse, Login, Origin, SecretRef, TlsConfig, error_for,
+    Attempt, HttpClient, HttpRequest, HttpResponse, Login, Origin, ProxyConfig, SecretRef, TlsConfig, error_for,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -28,6 +28,8 @@ pub(crate) struct Config {
     url: String,
     #[serde(default)]
     tls: TlsConfig,
+    #[serde(default)]
+    proxy: ProxyConfig,
     password: SecretRef,
     /// The mistake to make.
     mistake: Option<String>,
@@ -64,7 +66,7 @@ impl Plugin for Lax {
 
     fn build(name: &str, config: LaxConfig) -> Result<Box<dyn AuditSource>> {
         let LaxConfig { url, tls, password } = config;
-        Sample::build(name, Config { url, tls, password, mistake: None })
+        Sample::build(name, Config { url, tls, password, proxy: ProxyConfig::default(), mistake: None })
     }
 }
 
@@ -124,7 +126,12 @@ impl Source {
             origin: origin.as_str().into(),
             streams: vec![stream],
         };
-        let http = HttpClient::new(origin, &config.tls)?;
+        let proxy = if config.mistake.as_deref() == Some("goes_past_the_proxy") {
+            ProxyConfig::default()
+        } else {
+            config.proxy
+        };
+        let http = HttpClient::through(origin, &config.tls, &proxy)?;
         Ok(Self {
             info,
             http,

@@ -13,6 +13,7 @@ use crate::conformance::bench::{Bench, context};
 use crate::conformance::compare::{compare, truth_or_error};
 use crate::conformance::front::Fault;
 use crate::conformance::product::{Condition, Truth};
+use crate::conformance::tunnel::Tunnels;
 use crate::conformance::{Kit, Outcome, Trouble, ensure};
 
 /// Kinds of error that tell of trouble on the way.
@@ -299,5 +300,32 @@ pub(super) async fn nobody_answers(kit: &Kit<'_>) -> Outcome {
     ensure!(error.to_string().contains("127.0.0.1"), "{error} does not say where nobody answers");
     ensure!(source.check(&cx).await.is_err(), "check is content with nobody");
     source.close(&cx).await?;
+    Ok(())
+}
+
+pub(super) async fn a_proxy_is_gone_through(kit: &Kit<'_>) -> Outcome {
+    let bench = kit.bench(Condition::Healthy).await?;
+    let tunnels = Tunnels::start().await.map_err(|error| Trouble::Broken(format!("the suite itself: {error}")))?;
+    let proxied = format!("proxy = {{ url = \"{}\" }}\n{}", tunnels.url, bench.settings());
+    let source = kit.build(&proxied)?;
+    for truth in bench.filled()? {
+        let reading = bench.read(&*source, &in_pages(truth, size_for(truth, 2))).await?;
+        compare(truth, &reading)?;
+    }
+    source.close(&bench.cx).await?;
+    let address = bench.origin().trim_start_matches("https://");
+    let heads = tunnels.heads();
+    ensure!(!heads.is_empty(), "the proxy was not asked");
+    for head in heads {
+        ensure!(head.starts_with(&format!("CONNECT {address} ")), "the proxy was sent {head}");
+        kit.secrets.look("what the proxy was sent", &head);
+    }
+    // With a proxy that is gone there is no other way.
+    drop(tunnels);
+    let source = kit.build(&proxied)?;
+    let asked = bench.front.requests();
+    let cx = bench.cx_within(Duration::from_secs(5));
+    let outcome = bench.fetch(&*source, &cx, &PageRequest::first(bench.fullest()?.stream, Window::ALL)).await;
+    ensure!(outcome.is_err() && bench.front.requests() == asked, "the product was asked past its proxy");
     Ok(())
 }

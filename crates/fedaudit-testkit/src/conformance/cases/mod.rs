@@ -91,4 +91,5 @@ cases! {
     U81 faults::links_stay_home "a link to another place is not followed, and nothing is sent there";
     U82 faults::compressed_answers "a compressed answer gives the same rows";
     U83 faults::nobody_answers "a product that is not there is an error that says so";
+    U84 faults::a_proxy_is_gone_through "a configured proxy is on every way, and is told no login";
 }
