@@ -94,6 +94,7 @@ pub(crate) struct Kit<'s> {
     pub(crate) settings: &'s str,
     pub(crate) samples: &'s [&'static str],
     pub(crate) nothing: &'s [&'static str],
+    pub(crate) untold: &'s [(&'static str, &'static str)],
     pub(crate) kind: &'static str,
     pub(crate) secrets: Secrets,
     start: &'s Start,
@@ -124,6 +125,7 @@ pub struct Suite<P> {
     samples: Vec<&'static str>,
     start: Box<Start>,
     nothing: Vec<&'static str>,
+    untold: Vec<(&'static str, &'static str)>,
     skips: Vec<(&'static str, &'static str)>,
     only: Vec<&'static str>,
     more_settings: String,
@@ -146,6 +148,7 @@ impl<P: Plugin> Suite<P> {
             samples: Vec::new(),
             start: Box::new(product),
             nothing: Vec::new(),
+            untold: Vec::new(),
             skips: Vec::new(),
             only: Vec::new(),
             more_settings: String::new(),
@@ -164,6 +167,13 @@ impl<P: Plugin> Suite<P> {
     #[must_use]
     pub fn says_nothing_with(mut self, bodies: &[&'static str]) -> Self {
         self.nothing.extend(bodies);
+        self
+    }
+
+    /// A stream about which the subject tells no truth, and why: who shows what instead.
+    #[must_use]
+    pub fn untold(mut self, stream: &'static str, reason: &'static str) -> Self {
+        self.untold.push((stream, reason));
         self
     }
 
@@ -206,6 +216,7 @@ impl<P: Plugin> Suite<P> {
             settings: &settings,
             samples: &self.samples,
             nothing: &self.nothing,
+            untold: &self.untold,
             kind: P::TYPE,
             secrets,
             start: &*self.start,
@@ -244,6 +255,7 @@ impl<P: Plugin> Suite<P> {
                 }
             }
         }
+        report.skipped.extend(self.untold.iter().map(|(stream, reason)| (*stream, (*reason).to_owned())));
         // Leaks are found while other cases run, so that they are told at the end.
         for leak in kit.secrets.leaks() {
             report.failed.push(("U60", format!("a secret is shown: {leak}")));
