@@ -200,7 +200,7 @@ pub(crate) fn within(limit: Duration) -> Context {
 }
 
 pub(crate) fn soon() -> Context {
-    within(Duration::from_secs(20))
+    within(Duration::from_mins(1))
 }
 
 /// A question with the login in it.

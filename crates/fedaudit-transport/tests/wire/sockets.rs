@@ -66,9 +66,9 @@ async fn a_handshake_is_tried_again() {
     }
     let (_server, origin, _) = product(usize::MAX, 503, Message::text("hello")).await;
     let begun = Instant::now();
-    let error = WebSocket::connect(&within(Duration::from_millis(2500)), &origin, "/api", &insecure()).await;
+    let error = WebSocket::connect(&within(Duration::from_secs(4)), &origin, "/api", &insecure()).await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Unavailable);
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(begun.elapsed() < Duration::from_secs(15));
 }
 
 #[tokio::test]

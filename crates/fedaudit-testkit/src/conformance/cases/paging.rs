@@ -226,7 +226,7 @@ pub(super) async fn following_ends(kit: &Kit<'_>) -> Outcome {
         let window = Window { from: Some(bench.cx.now()), to: None };
         let request = PageRequest { follow: Some(Duration::from_millis(300)), ..PageRequest::first(&name, window) };
         bench.fetch(&*source, &bench.cx_within(Duration::from_secs(20)), &request).await?;
-        ensure!(begun.elapsed() < Duration::from_secs(10), "{name}: waited {:?} of 0.3 s", begun.elapsed());
+        ensure!(begun.elapsed() < Duration::from_secs(15), "{name}: waited {:?} of 0.3 s", begun.elapsed());
     }
     source.close(&bench.cx).await?;
     Ok(())
