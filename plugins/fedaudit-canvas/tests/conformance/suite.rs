@@ -67,15 +67,20 @@ fn world_event(
     fedaudit_testkit::records::CanvasEvent { id: format!("00000000-0000-4000-8000-{number:012}"), created_at, ..event }
 }
 
+fn suite(settings: &'static str) -> Suite<Canvas> {
+    const ELSEWHERE: &str = "the stand-in's own courses tell the truth about it, in the plugin's other tests";
+    Suite::<Canvas>::new(settings, product).untold("audit.course", ELSEWHERE).untold("audit.grade_change", ELSEWHERE)
+}
+
 #[tokio::test]
 async fn with_a_token() {
     let settings = "url = \"{url}\"\ntoken = \"file:{secret}\"\ntls = { ca_file = \"{ca}\" }";
-    Suite::<Canvas>::new(settings, product).sample(include_str!("../../README.md")).run().await;
+    suite(settings).sample(include_str!("../../README.md")).run().await;
 }
 
 #[tokio::test]
 async fn with_the_refresh_grant() {
     let settings = "url = \"{url}\"\ntls = { ca_file = \"{ca}\" }\n\
         oauth = { client_id = \"1\", client_secret = \"file:{secret}\", refresh_token = \"file:{secret}\" }";
-    Suite::<Canvas>::new(settings, product).run().await;
+    suite(settings).run().await;
 }
