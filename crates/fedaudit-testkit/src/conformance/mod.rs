@@ -17,6 +17,7 @@ mod secrets;
 mod tunnel;
 
 use std::fmt;
+use std::io::Write as _;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
@@ -202,7 +203,8 @@ impl<P: Plugin> Suite<P> {
     /// Runs the cases, prints how many ran, and fails the test if one failed or none ran. On a current-thread runtime.
     pub async fn run(self) {
         let report = self.report().await;
-        eprint_line(&report.to_string());
+        // Past the capture of passing tests: how many cases ran is part of what a test run says.
+        let _ = writeln!(std::io::stderr(), "{report}");
         assert!(report.failed.is_empty(), "{report}");
         assert!(report.passed > 0, "{report}");
     }
@@ -279,11 +281,6 @@ fn unreadable(error: toml::de::Error) -> Error {
     Error::new(ErrorKind::Config, error.message())
 }
 
-#[expect(clippy::print_stderr, reason = "the number of cases is part of what a test run says")]
-fn eprint_line(text: &str) {
-    eprintln!("{text}");
-}
-
 /// What came of the cases.
 #[derive(Debug)]
 pub struct Report {
@@ -306,6 +303,10 @@ impl fmt::Display for Report {
             write!(f, ", {} FAILED", self.failed.len())?;
         }
         write!(f, ", {} skipped", self.skipped.len())?;
+        let slowest = self.times.iter().max_by_key(|(_, time)| *time);
+        if let Some((id, time)) = slowest.filter(|(_, time)| time.as_secs() >= 30) {
+            write!(f, ", slowest {id} {time:.1?}")?;
+        }
         for (id, reason) in &self.skipped {
             write!(f, "\n  {id} skipped: {reason}")?;
         }

@@ -60,7 +60,8 @@ pub struct Fact {
     pub id: String,
     /// `time` of an event, `start_time` of a session.
     pub time: Time,
-    /// The record as the product sends it, where it does not travel in the body of an HTTP answer.
+    /// The record as the product sends it, where it does not travel in the body of an HTTP answer. Where any fact has one,
+    /// those without are not judged by their bytes.
     pub raw: Option<String>,
 }
 

@@ -13,7 +13,7 @@ const TOKEN: &str = "7~suite-token";
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let to = Time::parse("2026-03-15T00:00:00Z").unwrap().time.micros();
     let mut world = World::generate(&Settings { events: 3000, people: 12, ..Settings::new(5, to) });
-    world.canvas.events.truncate(80);
+    world.canvas.events.truncate(50);
     world
 });
 

@@ -14,7 +14,7 @@ const PASSWORD: &str = "not-a-secret-word";
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let to = Time::parse("2026-03-02T00:00:00Z").unwrap().time.micros();
     let mut world = World::generate(&Settings { events: 4000, ..Settings::new(11, to) });
-    world.sps.sessions.truncate(60);
+    world.sps.sessions.truncate(32);
     world
 });
 
@@ -34,13 +34,13 @@ fn product_of(condition: Condition, firmware: &str) -> Product {
             let (start, model) = (sessions[0].start, sessions[0].clone());
             let end = model.end.map(|_| start + 1_000_000);
             *sessions =
-                (0..230).map(|n| SpsSession { key: format!("tie{n:04}"), start, end, ..model.clone() }).collect();
+                (0..130).map(|n| SpsSession { key: format!("tie{n:04}"), start, end, ..model.clone() }).collect();
         }
         Condition::Healthy | Condition::BadRecord | Condition::NoRight => {}
     }
     let listed = sessions.iter().map(|session| Fact::new(&session.key, Time::from_micros(session.start))).collect();
     let events = sessions.iter().flat_map(events_of).collect();
-    let bad = sessions.get(20).map(|session| session.start);
+    let bad = sessions.get(12).map(|session| session.start);
     let now = Time::from_micros(world.to);
     let options = Options {
         password: PASSWORD.to_owned(),

@@ -13,8 +13,8 @@ const KEY: &str = "4-not-a-secret-word";
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let mut world = World::generate(&Settings { events: 3000, ..Settings::new(7, 1_795_300_000_000_000) });
-    world.truenas.middleware.truncate(50);
-    world.truenas.smb.truncate(50);
+    world.truenas.middleware.truncate(40);
+    world.truenas.smb.truncate(40);
     world.truenas.sudo.truncate(9);
     world.truenas.system.truncate(9);
     world

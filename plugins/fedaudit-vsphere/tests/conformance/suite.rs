@@ -13,7 +13,7 @@ const PASSWORD: &str = "not-a-secret-word";
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let mut world = World::generate(&Settings { days: 3, events: 3000, ..Settings::new(7, 1_770_249_600_000_000) });
-    let skipped = world.vsphere.events.len().saturating_sub(70);
+    let skipped = world.vsphere.events.len().saturating_sub(45);
     world.vsphere.events.drain(..skipped);
     world
 });
@@ -29,7 +29,7 @@ fn product(condition: Condition) -> Result<Product, &'static str> {
         }
         Condition::Ties => {
             let (created, model) = (events[0].created, events[0].clone());
-            *events = (0..1200).map(|key| VsphereEvent { key, chain_id: key, created, ..model.clone() }).collect();
+            *events = (0..230).map(|key| VsphereEvent { key, chain_id: key, created, ..model.clone() }).collect();
         }
         Condition::Healthy | Condition::BadRecord | Condition::NoRight => {}
     }

@@ -40,7 +40,7 @@ const LONG: Duration = Duration::from_mins(1);
 /// How much later than its deadline an error may come.
 const SLACK: Duration = Duration::from_secs(15);
 /// At most so many places of a reading are disturbed.
-const PLACES: usize = 9;
+const PLACES: usize = 6;
 
 /// A reading that is disturbed.
 struct Disturbed<'b, 'k> {

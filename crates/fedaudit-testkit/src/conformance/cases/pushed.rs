@@ -14,7 +14,7 @@ use crate::conformance::{Kit, Outcome, Trouble, ensure};
 use crate::random::Random;
 
 /// Conditions tried on each column and operator.
-const TRIES: usize = 14;
+const TRIES: usize = 9;
 
 struct Pushed<'b> {
     truth: &'b Truth,
@@ -103,7 +103,7 @@ pub(super) async fn conditions_together(kit: &Kit<'_>) -> Outcome {
     for pushed in pushed(&bench, &*source).await? {
         let mut times: Vec<Time> = pushed.whole.times().into_iter().flatten().collect();
         times.sort_unstable();
-        for _ in 0..40 {
+        for _ in 0..25 {
             let count = 1 + seed.index(3);
             let predicates = (0..count)
                 .map(|_| {
