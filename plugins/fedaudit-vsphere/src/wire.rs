@@ -169,7 +169,7 @@ impl Wire {
         of: &Ref,
         property: &str,
     ) -> Result<Answer, Failure> {
-        let request = HttpRequest::get(self.path(of, property)).attempts(1);
+        let request = HttpRequest::get(self.path(of, property));
         self.send(cx, with_token(request, token)).await
     }
 

@@ -39,7 +39,7 @@ cases! {
     U13 paging::newest_first_is_the_same "the other direction gives the same rows, and the frontier is never broken";
     U14 paging::ties_over_page_edges "more records in one second than a page holds all come once";
     U15 paging::cursors_go_on_in_a_fresh_source "after every page a serialised cursor goes on in another process";
-    U16 paging::a_page_can_be_asked_twice "the same cursor gives the same rows again, as after a lost answer";
+    U16 paging::a_page_can_be_asked_twice "a page whose answer was lost is asked for again, and nothing is lost";
     U17 paging::streams_at_once "all streams read at once give what each gives alone, with one login";
     U18 paging::windows_at_once "as many windows at once as declared give what one window gives";
     U19 paging::counts_are_true "a count that the product states is the number of records, and brings no rows";

@@ -133,22 +133,12 @@ pub(super) async fn a_page_can_be_asked_twice(kit: &Kit<'_>) -> Outcome {
     let bench = kit.bench(Condition::Healthy).await?;
     for truth in bench.filled()? {
         let source = bench.source()?;
-        let mut request = in_pages(truth, size_for(truth, 5));
-        let mut reader = bench.reader(&*source, &request)?;
-        loop {
-            let once = bench.fetch(&*source, &bench.cx, &request).await?;
-            let twice = bench.fetch(&*source, &bench.cx, &request).await?;
-            let next = once.next.clone();
-            let (mut before, mut after) = (bench.reader(&*source, &request)?, bench.reader(&*source, &request)?);
-            before.take(once.clone())?;
-            after.take(twice)?;
-            let (one, two) = (before.reading.fingerprints(), after.reading.fingerprints());
-            ensure!(one == two, "{}: {} rows, asked again {}", truth.stream, one.len(), two.len());
-            reader.take(once)?;
-            match next {
-                Next::More(cursor) => request.cursor = Some(cursor),
-                Next::End(_) => break,
-            }
+        let mut reader = bench.reader(&*source, &in_pages(truth, size_for(truth, 5)))?;
+        while !reader.done() {
+            // The first answer is lost. The second may be cut elsewhere; going on from it has to lose nothing.
+            bench.fetch(&*source, &bench.cx, &reader.request).await?;
+            let page = bench.fetch(&*source, &bench.cx, &reader.request).await?;
+            reader.take(page)?;
         }
         compare(truth, &reader.reading)?;
         source.close(&bench.cx).await?;
