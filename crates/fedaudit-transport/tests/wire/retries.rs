@@ -147,7 +147,7 @@ async fn a_pace_is_kept_by_all_who_share_it() {
 #[tokio::test]
 async fn a_pace_beyond_the_deadline_is_an_error_at_once() {
     let server = Server::start(vec![Does::ok()]).await;
-    let client = server.client().paced(Arc::new(Pace::new(1, Duration::from_mins(1))));
+    let client = server.client().paced(Arc::new(Pace::new(1, Duration::from_hours(1))));
     client.send(&soon(), signed("/log")).await.unwrap();
     let begun = Instant::now();
     let error = client.send(&soon(), signed("/log").attempts(1)).await.unwrap_err();
