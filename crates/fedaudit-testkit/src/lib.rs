@@ -1,9 +1,11 @@
 //! Stand-in products and the truth behind them: one seeded generator makes an organisation's history, and four loopback
-//! servers each show their product's view of it. This crate knows nothing of fedaudit's own code, so that it can judge it.
+//! servers each show their product's view of it. They know nothing of fedaudit's own code, so that they can judge it; only
+//! `conformance` knows the contract of a source, which it holds every plugin to.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod canvas;
+pub mod conformance;
 pub mod demo;
 pub mod organisation;
 pub mod random;

@@ -1,118 +1,41 @@
 //! HTTP requests: sent, counted, retried, bounded. One client per source, so that connections are reused.
 //!
-//! The order for one request: wait for the delay of the last attempt, send, classify, perhaps retry. Redirects are never
-//! followed, because the credentials would travel with them.
+//! The order for one request: wait for the pace, send, classify, perhaps follow a redirect at home, perhaps wait and retry.
+//! A redirect to another origin is never followed, because the credentials would travel with it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use fedaudit_core::{Context, Error, ErrorKind, Meter, Result, Secret};
-use http::header::{HeaderName, HeaderValue};
+use bytes::BytesMut;
+use fedaudit_core::{Context, Error, ErrorKind, Meter, Result};
 use http::{HeaderMap, Method};
 
 use crate::echo::without_echo;
-use crate::retry::{delays, remaining, retry_after, within_deadline};
-use crate::{HttpResponse, Origin, TlsConfig, USER_AGENT};
+use crate::pace::Pace;
+use crate::proxy::ProxyConfig;
+use crate::retry::{PATIENCE, delays, remaining, wait_asked_for, within_deadline};
+use crate::{HttpRequest, HttpResponse, Origin, TlsConfig, USER_AGENT};
 
-/// Longest answer that is read into memory.
-const BODY_LIMIT: usize = 256 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence on an open connection for longer than this is a failure.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
-const ATTEMPTS: usize = 4;
+/// Steps from one address to the next at home.
+const REDIRECTS: usize = 5;
 
-/// A request, built by the plugin.
-pub struct HttpRequest {
-    method: Method,
-    path_and_query: String,
-    headers: Vec<(&'static str, Result<HeaderValue>)>,
-    secrets: Vec<Secret>,
-    body: Option<Bytes>,
-    idempotent: bool,
-    attempts: usize,
+/// How large an answer and how long an exchange may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Longest answer that is read into memory, decompressed.
+    pub body: usize,
+    /// Longest time from sending to the last byte of the answer.
+    pub exchange: Duration,
 }
 
-impl HttpRequest {
-    /// GET of an absolute path with its query.
-    pub fn get(path_and_query: impl Into<String>) -> Self {
-        Self::new(Method::GET, path_and_query.into(), true)
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { body: 256 << 20, exchange: Duration::from_mins(10) }
     }
-
-    /// DELETE of an absolute path.
-    pub fn delete(path_and_query: impl Into<String>) -> Self {
-        Self::new(Method::DELETE, path_and_query.into(), true)
-    }
-
-    /// POST of a body. Not retried unless said to be [`idempotent`](Self::idempotent).
-    pub fn post(path_and_query: impl Into<String>, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        let mut request = Self::new(Method::POST, path_and_query.into(), false);
-        request.body = Some(body.into());
-        request.header("content-type", content_type)
-    }
-
-    fn new(method: Method, path_and_query: String, idempotent: bool) -> Self {
-        Self {
-            method,
-            path_and_query,
-            headers: Vec::new(),
-            secrets: Vec::new(),
-            body: None,
-            idempotent,
-            attempts: ATTEMPTS,
-        }
-    }
-
-    /// Adds a header.
-    #[must_use]
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, header_value(name, &value.into())));
-        self
-    }
-
-    /// Adds a header that is never shown.
-    #[must_use]
-    pub fn secret_header(mut self, name: &'static str, secret: Secret) -> Self {
-        let value = header_value(name, secret.reveal()).map(|mut value| {
-            value.set_sensitive(true);
-            value
-        });
-        self.headers.push((name, value));
-        self.hiding(secret)
-    }
-
-    /// Names a secret that is sent in the body: should the answer to it be no data, what it repeats of the secret is cut out.
-    /// Headers that are never shown need not be named.
-    #[must_use]
-    pub fn hiding(mut self, secret: Secret) -> Self {
-        self.secrets.push(secret);
-        self
-    }
-
-    /// Whether sending it twice does no harm.
-    #[must_use]
-    pub fn idempotent(mut self, idempotent: bool) -> Self {
-        self.idempotent = idempotent;
-        self
-    }
-
-    /// How often it is sent at most.
-    #[must_use]
-    pub fn attempts(mut self, attempts: usize) -> Self {
-        self.attempts = attempts.max(1);
-        self
-    }
-
-    fn place(&self, origin: &Origin) -> String {
-        let path = self.path_and_query.split('?').next().unwrap_or_default();
-        format!("{} {origin}{path}", self.method)
-    }
-}
-
-fn header_value(name: &str, value: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(value).map_err(|_| {
-        Error::new(ErrorKind::Config, format!("the value for header {name} has characters that HTTP forbids"))
-    })
 }
 
 /// An HTTP client for one origin.
@@ -120,13 +43,21 @@ pub struct HttpClient {
     origin: Origin,
     client: reqwest::Client,
     retries_throttled: bool,
+    pace: Option<Arc<Pace>>,
+    bounds: Bounds,
 }
 
 impl HttpClient {
-    /// A client that talks to this origin only.
+    /// A client that talks to this origin only, directly or through the proxy that the environment names.
     pub fn new(origin: Origin, tls: &TlsConfig) -> Result<Self> {
+        Self::through(origin, tls, &ProxyConfig::default())
+    }
+
+    /// A client that talks to this origin only, through the proxy of its own configuration if there is one.
+    pub fn through(origin: Origin, tls: &TlsConfig, proxy: &ProxyConfig) -> Result<Self> {
+        let unusable = |error: reqwest::Error| Error::new(ErrorKind::Config, format!("HTTP client: {}", chain(&error)));
         let config = tls.client_config(&origin, &[b"h2", b"http/1.1"])?;
-        let client = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .tls_backend_preconfigured((*config).clone())
             .redirect(reqwest::redirect::Policy::none())
@@ -134,15 +65,33 @@ impl HttpClient {
             .read_timeout(READ_TIMEOUT)
             .referer(false)
             .retry(reqwest::retry::never())
-            .build()
-            .map_err(|error| Error::new(ErrorKind::Config, format!("HTTP client: {}", chain(&error))))?;
-        Ok(Self { origin, client, retries_throttled: true })
+            // The environment is read in one place, for WebSockets as well.
+            .no_proxy();
+        if let Some(route) = proxy.route(&origin)? {
+            builder = builder.proxy(route.for_requests().map_err(unusable)?);
+        }
+        let client = builder.build().map_err(unusable)?;
+        Ok(Self { origin, client, retries_throttled: true, pace: None, bounds: Bounds::default() })
     }
 
     /// Hands 429 to the caller as it comes: one who keeps a budget over all requests knows better when to ask again.
     #[must_use]
     pub fn without_throttle_retries(mut self) -> Self {
         self.retries_throttled = false;
+        self
+    }
+
+    /// Sends no faster than this. Clients that share a pace share its budget.
+    #[must_use]
+    pub fn paced(mut self, pace: Arc<Pace>) -> Self {
+        self.pace = Some(pace);
+        self
+    }
+
+    /// Other bounds than the usual.
+    #[must_use]
+    pub fn bounded(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
         self
     }
 
@@ -162,18 +111,17 @@ impl HttpClient {
 
     async fn deliver(&self, cx: &Context, request: &HttpRequest) -> Result<HttpResponse> {
         let place = request.place(&self.origin);
-        let mut headers = HeaderMap::new();
-        for (name, value) in &request.headers {
-            let value = value.clone().map_err(|error| error.at(&place))?;
-            headers.append(HeaderName::from_static(name), value);
-        }
-        let mut delays = delays(if request.idempotent { request.attempts } else { 1 });
+        let headers = request.header_map().map_err(|error| error.at(&place))?;
+        let mut delays = delays(request.attempts);
         loop {
-            Meter::count(&cx.meter.requests);
-            let outcome = within_deadline(cx, "the request", self.attempt(request, &headers)).await;
+            let outcome = self.exchange(cx, request, &headers).await;
             let (wait, throttled) = match &outcome {
-                Ok(response) if response.status == 429 && self.retries_throttled => (retry_after(response, cx), true),
-                Ok(response) if matches!(response.status, 500 | 502 | 503 | 504) => (retry_after(response, cx), false),
+                // What was throttled was not done: it may be sent again whatever it is.
+                Ok(response) if self.is_throttled(response) => (wait_asked_for(response, cx), true),
+                _ if !request.idempotent => return received(cx, outcome, &place),
+                Ok(response) if matches!(response.status, 500 | 502 | 503 | 504) => {
+                    (wait_asked_for(response, cx), false)
+                }
                 Err(error) if error.kind().is_temporary() => (None, false),
                 _ => return received(cx, outcome, &place),
             };
@@ -182,7 +130,8 @@ impl HttpClient {
             }
             let Some(delay) = delays.next() else { return received(cx, outcome, &place) };
             let delay = wait.unwrap_or(delay);
-            if remaining(cx).is_some_and(|left| left <= delay) {
+            // Waiting in vain helps nobody: what the product said is the answer.
+            if delay >= remaining(cx).unwrap_or(PATIENCE) {
                 return received(cx, outcome, &place);
             }
             tracing::debug!(%place, ?delay, "trying again");
@@ -191,8 +140,58 @@ impl HttpClient {
         }
     }
 
-    async fn attempt(&self, request: &HttpRequest, headers: &HeaderMap) -> Result<HttpResponse> {
-        let url = format!("{}{}", self.origin, request.path_and_query);
+    fn is_throttled(&self, response: &HttpResponse) -> bool {
+        self.retries_throttled && response.status == 429
+    }
+
+    /// One exchange, with the redirects that stay at home. Only questions are repeated at another address: what a redirect
+    /// makes of a POST differs from server to server.
+    async fn exchange(&self, cx: &Context, request: &HttpRequest, headers: &HeaderMap) -> Result<HttpResponse> {
+        let mut target = request.path_and_query.clone();
+        for _ in 0..REDIRECTS {
+            let response = self.attempt(cx, request, &target, headers).await?;
+            match self.at_home(request, &target, &response) {
+                Some(next) => target = next,
+                None => return Ok(response),
+            }
+        }
+        self.attempt(cx, request, &target, headers).await
+    }
+
+    /// Where a redirect leads, if it may be followed.
+    fn at_home(&self, request: &HttpRequest, target: &str, response: &HttpResponse) -> Option<String> {
+        let moved = matches!(response.status, 301 | 302 | 303 | 307 | 308);
+        if !moved || request.method != Method::GET {
+            return None;
+        }
+        self.origin.resolve_from(target, response.header("location")?).ok()
+    }
+
+    /// Sends once and reads the answer to its end.
+    async fn attempt(
+        &self,
+        cx: &Context,
+        request: &HttpRequest,
+        target: &str,
+        headers: &HeaderMap,
+    ) -> Result<HttpResponse> {
+        let turn = match &self.pace {
+            Some(pace) => Some(pace.turn(cx).await?),
+            None => None,
+        };
+        Meter::count(&cx.meter.requests);
+        let sent = async {
+            tokio::time::timeout(self.bounds.exchange, self.read(request, target, headers)).await.unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::Timeout, format!("no whole answer within {:?}", self.bounds.exchange)))
+            })
+        };
+        let response = within_deadline(cx, "the request", sent).await;
+        drop(turn);
+        response
+    }
+
+    async fn read(&self, request: &HttpRequest, target: &str, headers: &HeaderMap) -> Result<HttpResponse> {
+        let url = format!("{}{target}", self.origin);
         let mut builder = self.client.request(request.method.clone(), url).headers(headers.clone());
         if let Some(body) = &request.body {
             builder = builder.body(body.clone());
@@ -202,11 +201,9 @@ impl HttpClient {
         let headers = response.headers().clone();
         let mut body = BytesMut::with_capacity(response.content_length().unwrap_or(0).min(8 << 20) as usize);
         while let Some(chunk) = response.chunk().await.map_err(|error| wire_error(&error))? {
-            if body.len() + chunk.len() > BODY_LIMIT {
-                return Err(Error::new(
-                    ErrorKind::Malformed,
-                    format!("the answer is longer than {} MiB", BODY_LIMIT >> 20),
-                ));
+            if body.len() + chunk.len() > self.bounds.body {
+                let text = format!("the answer is longer than {} bytes", self.bounds.body);
+                return Err(Error::new(ErrorKind::Malformed, text).hint("ask for fewer records a page"));
             }
             body.extend_from_slice(&chunk);
         }

@@ -3,15 +3,23 @@
 
 mod echo;
 mod http_client;
+mod login;
 mod origin;
+mod pace;
+mod proxy;
+mod request;
 mod response;
 mod retry;
 mod secret_ref;
 mod tls;
 mod websocket;
 
-pub use http_client::{HttpClient, HttpRequest};
+pub use http_client::{Bounds, HttpClient};
+pub use login::{Attempt, Login};
 pub use origin::Origin;
+pub use pace::Pace;
+pub use proxy::ProxyConfig;
+pub use request::HttpRequest;
 pub use response::{HttpResponse, error_for};
 pub use retry::retry_after;
 pub use secret_ref::SecretRef;

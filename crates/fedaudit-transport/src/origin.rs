@@ -61,7 +61,12 @@ impl Origin {
     /// Path and query of a link that a product sent. A link to another origin is refused: following it would hand the
     /// login to somebody else.
     pub fn resolve(&self, link: &str) -> Result<String> {
-        let target = self.base.join(link).map_err(|error| {
+        self.resolve_from("/", link)
+    }
+
+    /// The same for a link in the answer to a request for this path and query.
+    pub fn resolve_from(&self, path_and_query: &str, link: &str) -> Result<String> {
+        let target = self.base.join(path_and_query).and_then(|page| page.join(link)).map_err(|error| {
             Error::new(ErrorKind::Malformed, format!("the product sent a link that cannot be read: {error}"))
         })?;
         if target.origin() != self.base.origin() {
@@ -143,9 +148,18 @@ mod tests {
         let origin = Origin::parse("https://lms.example").unwrap();
         assert_eq!(origin.resolve("https://lms.example/api/v1?page=2").unwrap(), "/api/v1?page=2");
         assert_eq!(origin.resolve("/api?x=1").unwrap(), "/api?x=1");
-        for foreign in
-            ["https://evil.example/api", "http://lms.example/api", "https://lms.example:444/api", "//evil/api"]
-        {
+        assert_eq!(origin.resolve_from("/api/v1/log?page=1", "?page=2").unwrap(), "/api/v1/log?page=2");
+        assert_eq!(origin.resolve_from("/api/v1/log", "../v2/log").unwrap(), "/api/v2/log");
+        for foreign in [
+            "https://evil.example/api",
+            "http://lms.example/api",
+            "https://lms.example:444/api",
+            "//evil/api",
+            "https://lms.example@evil.example/api",
+            "https://lms.example.evil.example/",
+            "\\\\evil.example/api",
+            "javascript:x",
+        ] {
             assert_eq!(origin.resolve(foreign).unwrap_err().kind(), ErrorKind::Malformed, "{foreign}");
         }
     }

@@ -61,9 +61,12 @@ pub fn error_for(response: &HttpResponse) -> Error {
     let excerpt = response.text_excerpt();
     let text = match status {
         200..300 if html => "the answer is an HTML page, not data".to_owned(),
+        // A query may hold the state of somebody's login.
         300..400 => format!(
             "HTTP {status}: redirected to {}, which is not followed",
-            response.header("location").unwrap_or("another place")
+            response
+                .header("location")
+                .map_or("another place", |place| place.split(['?', '#']).next().unwrap_or(place))
         ),
         _ if excerpt.is_empty() || html => format!("HTTP {status}"),
         _ => format!("HTTP {status}: {excerpt}"),

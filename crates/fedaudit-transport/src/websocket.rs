@@ -17,8 +17,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::http_client::untrusted;
-use crate::retry::within_deadline;
-use crate::{Origin, TlsConfig, USER_AGENT};
+use crate::retry::{ATTEMPTS, PATIENCE, delays, remaining, wait_asked_for, within_deadline};
+use crate::{HttpResponse, Origin, ProxyConfig, TlsConfig, USER_AGENT, error_for};
 
 /// Longest message that is read: a full page of the largest TrueNAS rows is a few tens of megabytes in one frame.
 const MESSAGE_LIMIT: usize = 256 << 20;
@@ -36,22 +36,60 @@ pub struct WebSocket {
 impl WebSocket {
     /// Opens a connection to a path of the origin: `wss` where the origin is `https`.
     pub async fn connect(cx: &Context, origin: &Origin, path: &str, tls: &TlsConfig) -> Result<Self> {
-        let place = format!("{}{path}", origin.as_str().replacen("http", "ws", 1));
-        let open = async {
-            tokio::time::timeout(CONNECT_TIMEOUT, Self::open(origin, &place, tls))
-                .await
-                .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no connection within 10 s")))
-        };
-        let stream = within_deadline(cx, "connecting", open).await.map_err(|error| error.at(&place))?;
-        Ok(Self { stream, place })
+        Self::connect_through(cx, origin, path, tls, &ProxyConfig::default()).await
     }
 
-    async fn open(origin: &Origin, url: &str, tls: &TlsConfig) -> Result<WebSocketStream<Box<dyn Wire>>> {
+    /// The same through the proxy of its own configuration, if there is one.
+    pub async fn connect_through(
+        cx: &Context,
+        origin: &Origin,
+        path: &str,
+        tls: &TlsConfig,
+        proxy: &ProxyConfig,
+    ) -> Result<Self> {
+        let place = format!("{}{path}", origin.as_str().replacen("http", "ws", 1));
+        let mut delays = delays(ATTEMPTS);
+        loop {
+            let open = async {
+                tokio::time::timeout(CONNECT_TIMEOUT, Self::open(origin, &place, tls, proxy))
+                    .await
+                    .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no connection within 10 s").into()))
+            };
+            let refused = match within_deadline(cx, "connecting", async { Ok(open.await) }).await {
+                Ok(Ok(stream)) => return Ok(Self { stream, place }),
+                Ok(Err(refused)) => refused,
+                Err(error) => Refused::from(error),
+            };
+            if refused.error.kind() == ErrorKind::RateLimited {
+                Meter::count(&cx.meter.throttled);
+            }
+            let wait = refused.answer.and_then(|answer| wait_asked_for(&answer, cx));
+            let delay =
+                delays.next().filter(|_| refused.error.kind().is_temporary()).map(|delay| wait.unwrap_or(delay));
+            // Waiting in vain helps nobody.
+            let Some(delay) = delay.filter(|delay| *delay < remaining(cx).unwrap_or(PATIENCE)) else {
+                return Err(refused.error.at(&place));
+            };
+            tracing::debug!(%place, ?delay, "connecting again");
+            tokio::time::sleep(delay).await;
+            Meter::count(&cx.meter.retries);
+        }
+    }
+
+    async fn open(
+        origin: &Origin,
+        url: &str,
+        tls: &TlsConfig,
+        proxy: &ProxyConfig,
+    ) -> Result<WebSocketStream<Box<dyn Wire>>, Refused> {
         let unreachable = |error: std::io::Error| {
             Error::new(ErrorKind::Unavailable, format!("cannot connect: {error}"))
                 .hint("is the address right, and is the product reachable from here?")
         };
-        let tcp = TcpStream::connect((origin.host(), origin.port())).await.map_err(unreachable)?;
+        let tcp = match proxy.route(origin)? {
+            Some(route) => route.tunnel(origin).await?,
+            None => TcpStream::connect((origin.host(), origin.port())).await.map_err(unreachable)?,
+        };
         tcp.set_nodelay(true).map_err(unreachable)?;
         let wire: Box<dyn Wire> = if origin.is_tls() {
             let config = tls.client_config(origin, &[b"http/1.1"])?;
@@ -69,9 +107,8 @@ impl WebSocket {
         request.headers_mut().insert("user-agent", HeaderValue::from_static(USER_AGENT));
         let limits =
             WebSocketConfig::default().max_message_size(Some(MESSAGE_LIMIT)).max_frame_size(Some(MESSAGE_LIMIT));
-        let (stream, _) = tokio_tungstenite::client_async_with_config(request, wire, Some(limits))
-            .await
-            .map_err(|error| handshake_error(&error))?;
+        let (stream, _) =
+            tokio_tungstenite::client_async_with_config(request, wire, Some(limits)).await.map_err(handshake_error)?;
         Ok(stream)
     }
 
@@ -125,20 +162,36 @@ impl fmt::Debug for WebSocket {
     }
 }
 
-fn handshake_error(error: &tungstenite::Error) -> Error {
+/// Why there is no connection, with the answer in place of it if there was one.
+struct Refused {
+    error: Error,
+    answer: Option<Box<HttpResponse>>,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self { error, answer: None }
+    }
+}
+
+fn handshake_error(error: tungstenite::Error) -> Refused {
     match error {
         tungstenite::Error::Http(response) => {
-            let kind = match response.status().as_u16() {
-                401 => ErrorKind::Unauthenticated,
-                403 => ErrorKind::Denied,
-                404 => ErrorKind::NotFound,
-                429 => ErrorKind::RateLimited,
-                500.. => ErrorKind::Unavailable,
-                _ => ErrorKind::Malformed,
+            let (parts, body) = (*response).into_parts();
+            let answer = HttpResponse {
+                status: parts.status.as_u16(),
+                headers: parts.headers,
+                body: body.unwrap_or_default().into(),
             };
-            Error::new(kind, format!("no WebSocket here: HTTP {}", response.status().as_u16()))
+            let kind = match answer.status {
+                // A proxy or a login page in front of the product answers everything.
+                200..400 => ErrorKind::Malformed,
+                _ => error_for(&answer).kind(),
+            };
+            let error = Error::new(kind, format!("no WebSocket here: HTTP {}", answer.status));
+            Refused { error, answer: Some(Box::new(answer)) }
         }
-        other => wire_error(other),
+        other => wire_error(&other).into(),
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(origin: Origin, config: Config) -> Result<Self> {
-        let client = HttpClient::new(origin, &config.tls)?.without_throttle_retries();
+        let client = HttpClient::through(origin, &config.tls, &config.proxy)?.without_throttle_retries();
         let grant = match (config.token, config.oauth) {
             (Some(token), None) => Grant::Token(token),
             (None, Some(oauth)) => Grant::Refresh(oauth),

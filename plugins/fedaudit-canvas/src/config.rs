@@ -15,6 +15,9 @@ pub struct Config {
     /// Whom to trust.
     #[serde(default)]
     pub tls: TlsConfig,
+    /// The way through a proxy; what the environment says where none is given.
+    #[serde(default)]
+    pub proxy: fedaudit_transport::ProxyConfig,
     /// A personal access token.
     pub token: Option<SecretRef>,
     /// An OAuth refresh grant, in place of a token.

@@ -33,6 +33,8 @@ pub(crate) enum Grant {
 struct Slot {
     generation: u64,
     access: Option<Access>,
+    /// A grant that was refused is not tried again before the source is closed.
+    refused: Option<Error>,
 }
 
 /// A usable access token; the generation tells whether a refused one was already replaced by somebody else.
@@ -71,10 +73,18 @@ impl Login {
         {
             return Ok(access.clone());
         }
-        let (token, expires) = match &self.grant {
-            Grant::Token(place) => (place.resolve()?, None),
-            Grant::Refresh(oauth) => buy(cx, client, oauth).await?,
+        if let Some(error) = &slot.refused {
+            return Err(error.clone());
+        }
+        let bought = match &self.grant {
+            Grant::Token(place) => place.resolve().map(|token| (token, None)),
+            Grant::Refresh(oauth) => buy(cx, client, oauth).await,
         };
+        let (token, expires) = bought.inspect_err(|error| {
+            if error.kind() == ErrorKind::Unauthenticated {
+                slot.refused = Some(error.clone());
+            }
+        })?;
         slot.generation += 1;
         let access = Access {
             authorization: Secret::new(format!("Bearer {}", token.reveal())),
@@ -88,7 +98,8 @@ impl Login {
     /// Forgets the access token. It is not revoked: Canvas keeps access and refresh token in one record, and revoking the
     /// one would destroy the other. A bought token lapses by itself within the hour.
     pub(crate) async fn forget(&self) {
-        self.access.lock().await.access = None;
+        let mut slot = self.access.lock().await;
+        (slot.access, slot.refused) = (None, None);
     }
 }
 

@@ -20,5 +20,7 @@ mod reading;
 mod real_client;
 #[path = "conformance/statements.rs"]
 mod statements;
+#[path = "conformance/suite.rs"]
+mod suite;
 #[path = "conformance/trust.rs"]
 mod trust;

@@ -148,6 +148,15 @@ impl Api {
             let error = refusal(&response).at(self.place(path));
             return Err(error.hint("the appliance forgot a login it had just given; is the idle time-out, or a limit of logins, too small?"));
         }
+        // A list in place of the object would be taken for its members, in their order, and show nothing.
+        let lists = path.strip_prefix(SESSIONS).is_some_and(|rest| rest.is_empty() || rest.starts_with('?'));
+        if lists && response.status == 200 && !response.body.trim_ascii_start().starts_with(b"{") {
+            return Err(self.unreadable(
+                &response,
+                &<serde_json::Error as serde::de::Error>::custom("this is no object"),
+                path,
+            ));
+        }
         Ok((response, login))
     }
 

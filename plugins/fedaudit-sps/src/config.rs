@@ -57,6 +57,9 @@ pub struct Config {
     /// Whom to trust.
     #[serde(default)]
     pub tls: TlsConfig,
+    /// The way through a proxy; what the environment says where none is given.
+    #[serde(default)]
+    pub proxy: fedaudit_transport::ProxyConfig,
     /// Account that searches; a dedicated local user with a password alone.
     pub username: String,
     /// Where its password is kept.

@@ -46,7 +46,7 @@ impl Plugin for Sps {
         let origin = config.origin()?;
         let info = info::source_info(origin.as_str(), &config);
         let details = Details::new(&config)?;
-        let http = HttpClient::new(origin, &config.tls)?;
+        let http = HttpClient::through(origin, &config.tls, &config.proxy)?;
         let look_back = config.look_back();
         let logins = Logins::new(config.username, config.password, config.login_method, config.allow_search_minion);
         let api = Api::new(http, logins, config.snapshots);

@@ -10,6 +10,9 @@ mod logins;
 #[path = "conformance/paging.rs"]
 mod paging;
 
+#[path = "conformance/suite.rs"]
+mod suite;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -22,6 +22,9 @@ pub struct Config {
     /// Whom to trust.
     #[serde(default)]
     pub tls: TlsConfig,
+    /// The way through a proxy; what the environment says where none is given.
+    #[serde(default)]
+    pub proxy: fedaudit_transport::ProxyConfig,
     /// Read the audit databases of the other controller of an HA pair as well.
     #[serde(default)]
     pub remote_controller: bool,

@@ -113,6 +113,7 @@ enum State {
 pub(crate) struct Gate {
     origin: Origin,
     tls: TlsConfig,
+    proxy: fedaudit_transport::ProxyConfig,
     http: HttpClient,
     username: String,
     credential: Credential,
@@ -127,8 +128,9 @@ impl Gate {
             tracing::warn!(%origin, "the password of this source travels in clear text");
         }
         Ok(Self {
-            http: HttpClient::new(origin.clone(), &config.tls)?,
+            http: HttpClient::through(origin.clone(), &config.tls, &config.proxy)?,
             tls: config.tls.clone(),
+            proxy: config.proxy.clone(),
             username: config.username.clone(),
             credential,
             state: Mutex::new(State::Out),
@@ -213,7 +215,7 @@ impl Gate {
 
     async fn open(&self, cx: &Context) -> Result<Connection> {
         let (release, server_time) = self.release(cx).await?;
-        let socket = WebSocket::connect(cx, &self.origin, "/api/current", &self.tls).await?;
+        let socket = WebSocket::connect_through(cx, &self.origin, "/api/current", &self.tls, &self.proxy).await?;
         let rpc = Rpc::new(cx, socket);
         let account = self.login(cx, &rpc, &release).await.map_err(|error| self.explained(error))?;
         let session = own_session(cx, &rpc).await;

@@ -13,6 +13,9 @@ mod spoilt;
 
 use bench::*;
 
+#[path = "conformance/suite.rs"]
+mod suite;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,6 +13,9 @@ pub struct Config {
     /// Whom to trust.
     #[serde(default)]
     pub tls: TlsConfig,
+    /// The way through a proxy; what the environment says where none is given.
+    #[serde(default)]
+    pub proxy: fedaudit_transport::ProxyConfig,
     /// Account, as `reader@vsphere.local`.
     pub username: String,
     /// Its password.

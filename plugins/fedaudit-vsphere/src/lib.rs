@@ -84,7 +84,7 @@ impl Plugin for VSphere {
     fn build(_name: &str, config: Config) -> Result<Box<dyn AuditSource>> {
         let origin = config.validate()?;
         // The client is made at login; making one now finds mistakes in `tls` early.
-        HttpClient::new(origin.clone(), &config.tls)?;
+        HttpClient::through(origin.clone(), &config.tls, &config.proxy)?;
         let info = info::source_info(&origin, !config.user_forms.is_empty());
         let desk = Mutex::new(Desk { login: Login::Out, losses: Vec::new() });
         Ok(Box::new(Self { config, origin, info, desk }))
@@ -169,7 +169,7 @@ impl VSphere {
             return Err(Error::new(ErrorKind::Unavailable, text)
                 .hint("does another tool end sessions, or is the server's session time-out very short?"));
         }
-        let http = HttpClient::new(self.origin.clone(), &self.config.tls)?;
+        let http = HttpClient::through(self.origin.clone(), &self.config.tls, &self.config.proxy)?;
         match Session::open(cx, http, &self.config).await {
             Ok(session) => {
                 let session = Arc::new(session);

@@ -204,7 +204,7 @@ impl Wire {
         self.send(cx, request, &format!("{}Response", call.method)).await
     }
 
-    /// Reads a property over VI JSON. Not retried by the transport, because faults are 500 there.
+    /// Reads a property over VI JSON.
     pub(crate) async fn get(
         &self,
         cx: &Context,
@@ -212,7 +212,7 @@ impl Wire {
         of: &Ref,
         property: &str,
     ) -> Result<Answer, Failure> {
-        let request = HttpRequest::get(self.path(of, property)).attempts(1);
+        let request = HttpRequest::get(self.path(of, property));
         self.send(cx, with_token(request, token), "").await
     }
 

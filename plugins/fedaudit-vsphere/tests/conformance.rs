@@ -11,6 +11,9 @@ mod servers;
 mod support;
 mod vcsim;
 
+#[path = "conformance/suite.rs"]
+mod suite;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -14,6 +14,8 @@ mod soap;
 mod state;
 mod text;
 
+mod outside;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,0 +1,318 @@
+//! The one suite that every source must pass.
+//!
+//! A plugin calls it in about ten lines: the settings of a source, and a function that starts its product in a given
+//! [`Condition`] and tells the truth about it. Everything else is the suite's: it serves the product over TLS behind a
+//! front that can break any answer, builds sources, reads them through the [`AuditSource`] contract alone, and watches
+//! every text that leaves them for secrets. A case that cannot run says why; a case that runs and proves nothing fails.
+
+mod bench;
+mod cases;
+mod compare;
+mod elsewhere;
+mod front;
+mod predicates;
+mod product;
+mod reading;
+mod secrets;
+mod tunnel;
+
+use std::fmt;
+use std::io::Write as _;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use fedaudit_core::{AuditSource, Error, ErrorKind, Plugin, Result};
+use futures::StreamExt as _;
+use futures::future::LocalBoxFuture;
+
+pub use self::product::{Condition, Fact, Product, Truth};
+
+use self::bench::Bench;
+use self::secrets::{Secrets, watch_logs};
+
+/// Longest time for one case.
+const CASE_LIMIT: Duration = Duration::from_mins(10);
+/// Cases that run at once: most of a case's time is waiting for retries.
+const AT_ONCE: usize = 6;
+
+/// Why a case did not pass.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The source broke its contract.
+    Broken(String),
+    /// The source answered with an error where it should have answered.
+    Refused(Error),
+    /// The case cannot run here.
+    Skip(String),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// What a case returns.
+pub(crate) type Outcome<T = ()> = Result<T, Trouble>;
+
+/// Ends a case with a failure unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($text:tt)+) => {
+        if !$condition {
+            return Err($crate::conformance::Trouble::Broken(format!($($text)+)));
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// One case of the suite.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// Its stable number, `U12`.
+    pub id: &'static str,
+    /// The function that runs it.
+    pub name: &'static str,
+    /// What it shows.
+    pub shows: &'static str,
+    run: for<'k> fn(&'k Kit<'k>) -> LocalBoxFuture<'k, Outcome>,
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.id, self.name)
+    }
+}
+
+/// Every case, in order.
+pub fn all_cases() -> &'static [Case] {
+    cases::CASES
+}
+
+type Start = dyn Fn(Condition) -> Result<Product, &'static str>;
+
+/// What cases work with.
+pub(crate) struct Kit<'s> {
+    pub(crate) settings: &'s str,
+    pub(crate) samples: &'s [&'static str],
+    pub(crate) nothing: &'s [&'static str],
+    pub(crate) untold: &'s [(&'static str, &'static str)],
+    pub(crate) kind: &'static str,
+    pub(crate) secrets: Secrets,
+    start: &'s Start,
+    build: fn(toml::Table) -> Result<Box<dyn AuditSource>>,
+}
+
+impl Kit<'_> {
+    /// The product in a condition, served, with sources that talk to it.
+    pub(crate) async fn bench(&self, condition: Condition) -> Outcome<Bench<'_>> {
+        let product = (self.start)(condition).map_err(|reason| Trouble::Skip(reason.to_owned()))?;
+        Bench::start(self, product).await
+    }
+
+    /// A source of these settings.
+    pub(crate) fn build(&self, settings: &str) -> Result<Box<dyn AuditSource>> {
+        (self.build)(table(settings)?)
+    }
+
+    /// A source of settings that were read already.
+    pub(crate) fn build_table(&self, settings: toml::Table) -> Result<Box<dyn AuditSource>> {
+        (self.build)(settings)
+    }
+}
+
+/// The suite for one plugin.
+pub struct Suite<P> {
+    settings: &'static str,
+    samples: Vec<&'static str>,
+    start: Box<Start>,
+    nothing: Vec<&'static str>,
+    untold: Vec<(&'static str, &'static str)>,
+    skips: Vec<(&'static str, &'static str)>,
+    only: Vec<&'static str>,
+    more_settings: String,
+    plugin: PhantomData<fn() -> P>,
+}
+
+impl<P> fmt::Debug for Suite<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Suite").field("skips", &self.skips).finish_non_exhaustive()
+    }
+}
+
+impl<P: Plugin> Suite<P> {
+    /// The suite for this plugin. `settings` is the TOML of a source's table without name and type, with `{url}`, `{ca}` (the
+    /// file of the authority to trust) and `{secret}` (the file of the credential) where the suite puts its own; `product`
+    /// starts the product in a condition, or says why it never is in it.
+    pub fn new(settings: &'static str, product: impl Fn(Condition) -> Result<Product, &'static str> + 'static) -> Self {
+        Self {
+            settings,
+            samples: Vec::new(),
+            start: Box::new(product),
+            nothing: Vec::new(),
+            untold: Vec::new(),
+            skips: Vec::new(),
+            only: Vec::new(),
+            more_settings: String::new(),
+            plugin: PhantomData,
+        }
+    }
+
+    /// A document whose `[[source]]` samples must parse: the plugin's README.
+    #[must_use]
+    pub fn sample(mut self, document: &'static str) -> Self {
+        self.samples.push(document);
+        self
+    }
+
+    /// Bodies by which the product, as documented, says that there is nothing: they cannot be told from a wrong answer.
+    #[must_use]
+    pub fn says_nothing_with(mut self, bodies: &[&'static str]) -> Self {
+        self.nothing.extend(bodies);
+        self
+    }
+
+    /// A stream about which the subject tells no truth, and why: who shows what instead.
+    #[must_use]
+    pub fn untold(mut self, stream: &'static str, reason: &'static str) -> Self {
+        self.untold.push((stream, reason));
+        self
+    }
+
+    /// Leaves a case out, and says why.
+    #[must_use]
+    pub fn skip(mut self, case: &'static str, reason: &'static str) -> Self {
+        assert!(all_cases().iter().any(|known| known.id == case), "there is no case {case}");
+        self.skips.push((case, reason));
+        self
+    }
+
+    /// Runs these cases only.
+    #[must_use]
+    pub fn only(mut self, cases: &[&'static str]) -> Self {
+        self.only.extend(cases);
+        self
+    }
+
+    /// Adds lines to the settings of every source.
+    #[must_use]
+    pub fn with_settings(mut self, lines: &str) -> Self {
+        self.more_settings.push_str(lines);
+        self
+    }
+
+    /// Runs the cases, prints how many ran, and fails the test if one failed or none ran. On a current-thread runtime.
+    pub async fn run(self) {
+        let report = self.report().await;
+        // Past the capture of passing tests: how many cases ran is part of what a test run says.
+        let _ = writeln!(std::io::stderr(), "{report}");
+        assert!(report.failed.is_empty(), "{report}");
+        assert!(report.passed > 0, "{report}");
+    }
+
+    /// Runs the cases and tells what came of them.
+    pub async fn report(self) -> Report {
+        let secrets = Secrets::default();
+        let _logs = watch_logs(&secrets);
+        let settings = format!("{}\n{}", self.more_settings, self.settings);
+        let kit = Kit {
+            settings: &settings,
+            samples: &self.samples,
+            nothing: &self.nothing,
+            untold: &self.untold,
+            kind: P::TYPE,
+            secrets,
+            start: &*self.start,
+            build: build::<P>,
+        };
+        let chosen = cases::CASES.iter().filter(|case| self.only.is_empty() || self.only.contains(&case.id));
+        let skipped = |case: &Case| self.skips.iter().find(|(id, _)| *id == case.id).map(|(_, reason)| *reason);
+        let mut outcomes: Vec<(usize, &Case, Outcome, Duration)> = futures::stream::iter(chosen.enumerate())
+            .map(|(place, case)| {
+                let kit = &kit;
+                async move {
+                    let begun = Instant::now();
+                    let outcome = match skipped(case) {
+                        Some(reason) => Err(Trouble::Skip(reason.to_owned())),
+                        None => tokio::time::timeout(CASE_LIMIT, (case.run)(kit))
+                            .await
+                            .unwrap_or_else(|_| Err(Trouble::Broken(format!("no end within {CASE_LIMIT:?}")))),
+                    };
+                    (place, case, outcome, begun.elapsed())
+                }
+            })
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        outcomes.sort_by_key(|(place, ..)| *place);
+        let mut report =
+            Report { plugin: P::TYPE, passed: 0, skipped: Vec::new(), failed: Vec::new(), times: Vec::new() };
+        for (_, case, outcome, time) in outcomes {
+            report.times.push((case.id, time));
+            match outcome {
+                Ok(()) => report.passed += 1,
+                Err(Trouble::Skip(reason)) => report.skipped.push((case.id, reason)),
+                Err(Trouble::Broken(text)) => report.failed.push((case.id, format!("{}: {text}", case.name))),
+                Err(Trouble::Refused(error)) => {
+                    report.failed.push((case.id, format!("{}: the source failed: {error:?}", case.name)));
+                }
+            }
+        }
+        report.skipped.extend(self.untold.iter().map(|(stream, reason)| (*stream, (*reason).to_owned())));
+        // Leaks are found while other cases run, so that they are told at the end.
+        for leak in kit.secrets.leaks() {
+            report.failed.push(("U60", format!("a secret is shown: {leak}")));
+        }
+        report
+    }
+}
+
+fn build<P: Plugin>(settings: toml::Table) -> Result<Box<dyn AuditSource>> {
+    P::build("subject", toml::Value::Table(settings).try_into().map_err(unreadable)?)
+}
+
+/// Settings as the binary reads them.
+pub(crate) fn table(settings: &str) -> Result<toml::Table> {
+    toml::from_str(settings).map_err(unreadable)
+}
+
+/// The error of a configuration; its message repeats no line of the file.
+#[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
+fn unreadable(error: toml::de::Error) -> Error {
+    Error::new(ErrorKind::Config, error.message())
+}
+
+/// What came of the cases.
+#[derive(Debug)]
+pub struct Report {
+    /// Type of the plugin.
+    pub plugin: &'static str,
+    /// Cases that ran and passed.
+    pub passed: usize,
+    /// Cases that did not run, and why.
+    pub skipped: Vec<(&'static str, String)>,
+    /// Cases that failed, and how.
+    pub failed: Vec<(&'static str, String)>,
+    /// How long each took.
+    pub times: Vec<(&'static str, Duration)>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "conformance: {} {} cases", self.plugin, self.passed + self.failed.len())?;
+        if !self.failed.is_empty() {
+            write!(f, ", {} FAILED", self.failed.len())?;
+        }
+        write!(f, ", {} skipped", self.skipped.len())?;
+        let slowest = self.times.iter().max_by_key(|(_, time)| *time);
+        if let Some((id, time)) = slowest.filter(|(_, time)| time.as_secs() >= 30) {
+            write!(f, ", slowest {id} {time:.1?}")?;
+        }
+        for (id, reason) in &self.skipped {
+            write!(f, "\n  {id} skipped: {reason}")?;
+        }
+        for (id, text) in &self.failed {
+            write!(f, "\n  {id} FAILED {text}")?;
+        }
+        Ok(())
+    }
+}
