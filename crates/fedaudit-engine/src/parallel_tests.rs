@@ -142,6 +142,7 @@ fn read(setup: &Setup, parallel_windows: usize) -> (BTreeMap<String, i64>, Strea
         options: Options::default(),
         window,
         all_time: false,
+        default_range: None,
         as_of: Still.now(),
         fetch_id: String::new(),
         in_flight: InFlight::default(),
