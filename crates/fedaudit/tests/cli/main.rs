@@ -316,7 +316,7 @@ fn bad_input_names_the_place_and_gives_a_hint() {
             "SELECT * FROM events WHERE source = 'nas-9'",
             "unknown source",
             &["--from", "-1d"],
-            &["nas-9", "configured: nas-1"],
+            &["nas-9", "configured: lms, nas-1"],
         ),
         ("SELEKT 1", "no SQL", &["--from", "-1d"], &["SELEKT"]),
         ("DROP TABLE events", "no question", &["--from", "-1d"], &["DDL"]),
