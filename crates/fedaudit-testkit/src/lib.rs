@@ -5,6 +5,7 @@
 
 pub mod canvas;
 pub mod demo;
+pub mod faults;
 pub mod organisation;
 pub mod random;
 pub mod records;
