@@ -1,6 +1,7 @@
 //! The two questions of a script, and their answers as plain rows.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use fedaudit_core::{Error, ErrorKind, Receipt, Result, Window};
 use fedaudit_engine::{Engine, Options, Question};
 use fedaudit_testkit::Demo;
 
+use super::script::Through;
 use super::small_pages::SmallPages;
 use crate::{AfterTheHistory, read_config, source};
 
@@ -45,7 +47,13 @@ pub(super) struct Answers {
 }
 
 /// An engine over a demo's products that reads pages of so many rows.
-pub(super) fn engine(demo: &Demo, folder: &std::path::Path, rows: usize, page_timeout: Duration) -> Result<Engine> {
+pub(super) fn engine(
+    demo: &Demo,
+    folder: &Path,
+    rows: usize,
+    page_timeout: Duration,
+    through: Through,
+) -> Result<Engine> {
     let unwritable = |error: std::io::Error| Error::new(ErrorKind::Internal, error.to_string());
     let config = demo.write_config(folder).map_err(unwritable)?;
     let mut sources = Vec::new();
@@ -53,7 +61,7 @@ pub(super) fn engine(demo: &Demo, folder: &std::path::Path, rows: usize, page_ti
         let mut source = source(&table)?;
         // Ports differ from run to run; keys must not.
         source.source_key.clone_from(&source.name);
-        source.plugin = Arc::new(SmallPages { source: source.plugin, rows });
+        source.plugin = through(Arc::new(SmallPages { source: source.plugin, rows }));
         sources.push(source);
     }
     Ok(Engine::new(sources, AfterTheHistory::start(), Options { page_timeout, ..Options::default() }))

@@ -6,4 +6,4 @@ mod judge;
 mod script;
 mod small_pages;
 
-pub use script::{Outcome, Verdict, Worlds, run};
+pub use script::{Outcome, Through, Verdict, Worlds, run, run_through};

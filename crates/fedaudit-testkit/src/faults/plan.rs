@@ -20,7 +20,7 @@ impl Plan {
     /// Whether a reader may have to wait for an answer until its own patience ends.
     pub fn tries_patience(&self) -> bool {
         self.faults.iter().any(|fault| match fault.what {
-            What::Silent | What::Late(_) | What::NoHandshake | What::Gone(_) => true,
+            What::Silent => true,
             // A message that nobody can read answers no call.
             What::Garbage | What::Nothing | What::LoginPage { .. } | What::Truncated(_) | What::Repeated => {
                 fault.product == Product::TrueNas
