@@ -170,11 +170,11 @@ pub async fn run_through(worlds: &Worlds, seed: u64, through: Through) -> Result
     Err(internal(&"no patience at all"))
 }
 
-/// Whether a source was too slow though nothing happened to it.
+/// Whether a source was too slow though nothing happened to it that takes time.
 fn starved(receipt: &Receipt, hits: &[Hit]) -> bool {
     receipt.streams.iter().any(|entry| {
-        let untouched = !hits.iter().any(|hit| hit.product.source() == entry.source);
-        untouched && entry.error.as_ref().is_some_and(|error| error.error_kind == ErrorKind::Timeout)
+        let explained = hits.iter().any(|hit| hit.product.source() == entry.source && hit.may_cost_time());
+        !explained && entry.error.as_ref().is_some_and(|error| error.error_kind == ErrorKind::Timeout)
     })
 }
 

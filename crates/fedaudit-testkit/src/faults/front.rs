@@ -32,6 +32,11 @@ impl Hit {
     pub fn may_cost_a_login(&self) -> bool {
         names::is_about_logins(self.product, &self.request) || matches!(self.what, What::Gone(_) | What::NoHandshake)
     }
+
+    /// Whether it can be the reason that an answer did not come in time.
+    pub fn may_cost_time(&self) -> bool {
+        self.what.may_leave_silence(self.product) || matches!(self.what, What::Late(_) | What::Gone(_))
+    }
 }
 
 impl Faults {
@@ -144,8 +149,11 @@ impl Front {
         Some(what)
     }
 
-    pub(super) fn record(&self, answer: Recorded) {
-        self.state().last = Some(answer);
+    /// Keeps an answer that says something.
+    pub(super) fn record(&self, answer: &Recorded) {
+        if answer.status.is_success() && !answer.body.is_empty() {
+            self.state().last = Some(answer.clone());
+        }
     }
 
     pub(super) fn last(&self) -> Option<Recorded> {

@@ -57,9 +57,7 @@ impl Front {
         let request = Request::from_parts(parts.clone(), Body::from(body));
         let Some(what) = struck else {
             let answer = self.forward(&mut router, request).await?;
-            if answer.status.is_success() {
-                self.record(answer.clone());
-            }
+            self.record(&answer);
             return Ok(answer.whole());
         };
         tracing::debug!(product = ?self.product, name, %what, "fault");

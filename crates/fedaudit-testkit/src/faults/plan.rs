@@ -19,14 +19,7 @@ impl Plan {
 
     /// Whether a reader may have to wait for an answer until its own patience ends.
     pub fn tries_patience(&self) -> bool {
-        self.faults.iter().any(|fault| match fault.what {
-            What::Silent => true,
-            // A message that nobody can read answers no call.
-            What::Garbage | What::Nothing | What::LoginPage { .. } | What::Truncated(_) | What::Repeated => {
-                fault.product == Product::TrueNas
-            }
-            _ => false,
-        })
+        self.faults.iter().any(|fault| fault.what.may_leave_silence(fault.product))
     }
 }
 
@@ -53,6 +46,18 @@ impl Fault {
 }
 
 impl What {
+    /// Whether the reader may hear nothing at all, on a connection that stays.
+    pub(super) fn may_leave_silence(&self, product: Product) -> bool {
+        match self {
+            Self::Silent => true,
+            // A message that nobody can read answers no call.
+            Self::Garbage | Self::Nothing | Self::LoginPage { .. } | Self::Truncated(_) | Self::Repeated => {
+                product == Product::TrueNas
+            }
+            _ => false,
+        }
+    }
+
     fn draw(random: &mut Random, product: Product) -> Self {
         match random.index(30) {
             2 | 3 => Self::Unanswered,
