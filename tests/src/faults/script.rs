@@ -19,9 +19,9 @@ use crate::{AfterTheHistory, TO};
 /// Small worlds that the scripts share.
 const WORLDS: u64 = 6;
 /// Rough number of records of a world.
-const EVENTS: usize = 300;
+const EVENTS: usize = 200;
 /// Rows of a page, at least and at most.
-const PAGE: (u64, u64) = (9, 70);
+const PAGE: (u64, u64) = (15, 60);
 /// How long one page may take where an answer may never come. On a busy machine that is too little for what does come: a
 /// script where a source that nothing happened to was too slow is played again with more.
 const SHORT_PATIENCE: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(15), LONG_PATIENCE];
