@@ -49,11 +49,13 @@ async fn main() -> ExitCode {
             async move { (seed, tokio::spawn(async move { run(&worlds, seed).await }).await) }
         })
         .buffer_unordered(at_once);
+    let mut slow: Vec<(u128, u64)> = Vec::new();
     let (mut done, mut truths, mut holes, mut silent) = (0u64, 0u64, 0u64, 0u64);
     while let Some((seed, outcome)) = outcomes.next().await {
         done += 1;
         match outcome {
             Ok(Ok(outcome)) => {
+                slow.push((outcome.took.as_millis(), seed));
                 match &outcome.verdict {
                     Verdict::Truth => truths += 1,
                     Verdict::NamedHole => holes += 1,
@@ -76,6 +78,9 @@ async fn main() -> ExitCode {
             eprintln!("{done} of {scripts} after {} s, {silent} silent", started.elapsed().as_secs());
         }
     }
+    slow.sort_unstable();
+    let slowest: Vec<String> = slow.iter().rev().take(5).map(|(took, seed)| format!("{seed} ({took} ms)")).collect();
+    eprintln!("{} s; slowest seeds: {}", started.elapsed().as_secs(), slowest.join(", "));
     println!(
         "{scripts} scripts, {truths} answers equal to the truth, {holes} with a named hole, {silent} silent differences"
     );
