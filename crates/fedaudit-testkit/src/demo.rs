@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::faults::{Faults, Product};
 use crate::organisation::Settings;
 use crate::records::World;
 use crate::request_log::RequestLog;
-use crate::serve::{ServerHandle, serve};
+use crate::serve::{ServerHandle, serve_behind};
 use crate::tls::Authority;
 use crate::{canvas, sps, truenas, vsphere};
 
@@ -28,6 +29,8 @@ pub struct DemoOptions {
     pub latency: Duration,
     /// Whether the reader's own logins show up among what it reads, as in real products.
     pub list_reader: bool,
+    /// What goes wrong in front of them.
+    pub faults: Option<Faults>,
 }
 
 /// Four running products. Dropping it stops them.
@@ -38,8 +41,17 @@ pub struct Demo {
     /// What they were asked.
     pub log: RequestLog,
     servers: Servers,
+    products: Products,
     secrets: Secrets,
     authority: Authority,
+}
+
+/// The products behind the servers.
+#[derive(Debug)]
+struct Products {
+    truenas: truenas::StandIn,
+    vsphere: vsphere::StandIn,
+    sps: sps::StandIn,
 }
 
 #[derive(Debug)]
@@ -103,7 +115,7 @@ impl Demo {
 
     /// Starts the products of a world that is already there.
     pub async fn start_world(world: Arc<World>, options: DemoOptions) -> io::Result<Self> {
-        let DemoOptions { latency, list_reader } = options;
+        let DemoOptions { latency, list_reader, faults } = options;
         let (log, secrets, authority) = (RequestLog::default(), Secrets::new()?, Authority::new()?);
         let truenas = truenas::Options {
             username: TRUENAS_READER.to_owned(),
@@ -136,13 +148,30 @@ impl Demo {
             log: log.clone(),
             ..canvas::Options::default()
         };
-        let servers = Servers {
-            truenas: serve(truenas::StandIn::new(Arc::clone(&world), truenas).router(), &authority).await?,
-            vsphere: serve(vsphere::StandIn::new(Arc::clone(&world), vsphere).router(), &authority).await?,
-            sps: serve(sps::StandIn::new(Arc::clone(&world), sps).router(), &authority).await?,
-            canvas: serve(canvas::StandIn::new(Arc::clone(&world), canvas).router(), &authority).await?,
+        let canvas = canvas::StandIn::new(Arc::clone(&world), canvas);
+        let products = Products {
+            truenas: truenas::StandIn::new(Arc::clone(&world), truenas),
+            vsphere: vsphere::StandIn::new(Arc::clone(&world), vsphere),
+            sps: sps::StandIn::new(Arc::clone(&world), sps),
         };
-        Ok(Self { world, log, servers, secrets, authority })
+        let front = |product| faults.as_ref().map(|faults| faults.front(product));
+        let servers = Servers {
+            truenas: serve_behind(front(Product::TrueNas), products.truenas.router(), &authority).await?,
+            vsphere: serve_behind(front(Product::Vsphere), products.vsphere.router(), &authority).await?,
+            sps: serve_behind(front(Product::Sps), products.sps.router(), &authority).await?,
+            canvas: serve_behind(front(Product::Canvas), canvas.router(), &authority).await?,
+        };
+        Ok(Self { world, log, servers, products, secrets, authority })
+    }
+
+    /// Logins that a product still holds. Canvas knows tokens only.
+    pub fn open_logins(&self, product: Product) -> usize {
+        match product {
+            Product::TrueNas => self.products.truenas.logins(),
+            Product::Vsphere => self.products.vsphere.open_logins(),
+            Product::Sps => self.products.sps.open_logins(),
+            Product::Canvas => 0,
+        }
     }
 
     /// Writes the certificate, the secrets (readable by their owner only) and `fedaudit.toml` into `dir`, and gives the

@@ -7,6 +7,7 @@
 pub mod canvas;
 pub mod conformance;
 pub mod demo;
+pub mod faults;
 pub mod organisation;
 pub mod random;
 pub mod records;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,11 +11,13 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
+use crate::faults::{Admission, Broken, Front};
 use crate::tls::Authority;
 
 /// A running server; dropping it stops the server and cuts its HTTP connections. A connection that was upgraded to a
@@ -36,16 +39,25 @@ impl Drop for ServerHandle {
 
 /// Serves `router` on a free loopback port with a certificate of `authority` for `localhost` and `127.0.0.1`.
 pub async fn serve(router: Router, authority: &Authority) -> io::Result<ServerHandle> {
+    serve_behind(None, router, authority).await
+}
+
+/// The same behind something that makes requests fail.
+pub(crate) async fn serve_behind(
+    front: Option<Arc<Front>>,
+    router: Router,
+    authority: &Authority,
+) -> io::Result<ServerHandle> {
     let acceptor = TlsAcceptor::from(authority.server_config(&["localhost", "127.0.0.1"])?);
     let (listener, address) = listen().await?;
-    let task = tokio::spawn(accept(listener, router, Some(acceptor)));
+    let task = tokio::spawn(accept(listener, router, Some(acceptor), front));
     Ok(ServerHandle { origin: format!("https://{address}"), address, task })
 }
 
 /// The same without TLS, for the tests that must see a client refuse it.
 pub async fn serve_plain(router: Router) -> io::Result<ServerHandle> {
     let (listener, address) = listen().await?;
-    let task = tokio::spawn(accept(listener, router, None));
+    let task = tokio::spawn(accept(listener, router, None, None));
     Ok(ServerHandle { origin: format!("http://{address}"), address, task })
 }
 
@@ -56,13 +68,17 @@ async fn listen() -> io::Result<(TcpListener, SocketAddr)> {
 }
 
 /// One task for each connection. They live in a set that this task owns, so that aborting it ends them too.
-async fn accept(listener: TcpListener, router: Router, acceptor: Option<TlsAcceptor>) {
+async fn accept(listener: TcpListener, router: Router, acceptor: Option<TlsAcceptor>, front: Option<Arc<Front>>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(connection(stream, peer, router.clone(), acceptor.clone()));
+                    let (router, acceptor) = (router.clone(), acceptor.clone());
+                    match front.clone() {
+                        None => connections.spawn(connection(stream, peer, router, acceptor, None)),
+                        Some(front) => connections.spawn(faulty(front, stream, peer, router, acceptor)),
+                    };
                 }
                 // Out of file descriptors, say: the next client may have more luck.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -73,12 +89,24 @@ async fn accept(listener: TcpListener, router: Router, acceptor: Option<TlsAccep
 }
 
 /// Serves one connection; its errors are the client's to notice. Handlers may ask for `ConnectInfo<SocketAddr>`.
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, acceptor: Option<TlsAcceptor>) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    acceptor: Option<TlsAcceptor>,
+    front: Option<Arc<Front>>,
+) {
     // Small answers must not wait for the client's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().call(request)
+        let (mut router, front) = (router.clone(), front.clone());
+        async move {
+            if let Some(front) = front {
+                return front.answer(router, peer, request).await;
+            }
+            request.extensions_mut().insert(ConnectInfo(peer));
+            router.call(request).await.map_err(Broken::from)
+        }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.keep_alive(true);
@@ -94,6 +122,30 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, accepto
     }
 }
 
+/// A connection that may be refused, and ends when the front says so.
+async fn faulty(
+    front: Arc<Front>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    acceptor: Option<TlsAcceptor>,
+) {
+    match front.admit() {
+        Admission::Served => {
+            tokio::select! {
+                () = front.cut() => {}
+                () = connection(stream, peer, router, acceptor, Some(Arc::clone(&front))) => {}
+            }
+        }
+        Admission::Refused => drop(stream.set_zero_linger()),
+        Admission::NoHandshake => {
+            // The client's first flight is read, so that it is the handshake that fails.
+            let _ = stream.read(&mut [0; 64]).await;
+            let _ = stream.set_zero_linger();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -102,7 +154,7 @@ mod tests {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, ServerName};
     use rustls::{ClientConfig, RootCertStore};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncWriteExt;
     use tokio_rustls::TlsConnector;
 
     use super::*;

@@ -7,6 +7,7 @@
 )]
 
 mod explain;
+mod faults;
 mod leaving;
 mod one_and_many;
 mod outages;

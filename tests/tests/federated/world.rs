@@ -1,28 +1,16 @@
 //! What the federated tests share: four running products, the sources that read them, questions and their answers as text.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Instant;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
-use fedaudit_core::{AuditSource, Clock, Plugin, Receipt, Result, Status, StreamReceipt, Time, Window};
+use fedaudit_core::{Receipt, Result, Status, StreamReceipt, Time, Window};
 use fedaudit_engine::{Engine, Options, Question, Source};
 use fedaudit_testkit::{Demo, DemoOptions, LogEntry, Settings};
+pub(crate) use fedaudit_tests::TO;
+use fedaudit_tests::{AfterTheHistory, read_config};
 use tempfile::TempDir;
-use toml::{Table, Value};
-
-/// End of every history here. The worlds are the same in every run because the clock is ours, too.
-pub(crate) const TO: i64 = 1_795_317_601_000_000;
-
-/// A clock that runs as the real one does, but stands ten minutes after the end of the history when a test begins.
-struct AfterTheHistory(Instant);
-
-impl Clock for AfterTheHistory {
-    fn now(&self) -> Time {
-        Time::from_micros(TO + 600_000_000).plus(self.0.elapsed())
-    }
-}
+use toml::Table;
 
 /// Four running products and the configuration of their reader.
 pub(crate) struct Lab {
@@ -41,14 +29,7 @@ impl Lab {
         let demo = Demo::start(settings, DemoOptions::default()).await.unwrap();
         let folder = TempDir::new().unwrap();
         let path = demo.write_config(folder.path()).unwrap();
-        let text = std::fs::read_to_string(path).unwrap();
-        let mut config: Table = toml::from_str(&text).unwrap();
-        let Some(Value::Array(sources)) = config.remove("source") else { panic!("a configuration without sources") };
-        let table = |value| match value {
-            Value::Table(table) => table,
-            other => panic!("a source that is {other:?}"),
-        };
-        Self { demo, tables: sources.into_iter().map(table).collect(), folder }
+        Self { demo, tables: read_config(&path).unwrap(), folder }
     }
 
     /// The configuration of one source, to be changed.
@@ -85,27 +66,12 @@ impl Lab {
 }
 
 pub(crate) fn engine(sources: Vec<Source>) -> Engine {
-    Engine::new(sources, Arc::new(AfterTheHistory(Instant::now())), Options::default())
+    Engine::new(sources, AfterTheHistory::start(), Options::default())
 }
 
 /// The source of a `[[source]]` table, as the binary builds it.
 pub(crate) fn source(table: &Table) -> Source {
-    let mut table = table.clone();
-    let mut text = |key: &str| table.remove(key).and_then(|value| value.as_str().map(str::to_owned));
-    let (name, kind) = (text("name").unwrap(), text("type").unwrap());
-    let plugin = match kind.as_str() {
-        fedaudit_truenas::TrueNasPlugin::TYPE => build::<fedaudit_truenas::TrueNasPlugin>(&name, table),
-        fedaudit_vsphere::VSphere::TYPE => build::<fedaudit_vsphere::VSphere>(&name, table),
-        fedaudit_sps::Sps::TYPE => build::<fedaudit_sps::Sps>(&name, table),
-        fedaudit_canvas::Canvas::TYPE => build::<fedaudit_canvas::Canvas>(&name, table),
-        other => panic!("type {other}"),
-    };
-    let plugin = plugin.unwrap();
-    Source { name, source_key: plugin.info().origin.clone(), plugin }
-}
-
-fn build<P: Plugin>(name: &str, table: Table) -> Result<Arc<dyn AuditSource>> {
-    P::build(name, table.try_into::<P::Config>().unwrap()).map(Arc::from)
+    fedaudit_tests::source(table).unwrap()
 }
 
 /// An answer taken to its end.
