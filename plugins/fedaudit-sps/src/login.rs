@@ -95,10 +95,7 @@ impl Logins {
         let mut state = self.state.lock().await;
         state.refused = None;
         if let Some(login) = state.login.take() {
-            let request = login.sign(HttpRequest::delete("/api/authentication")).attempts(1);
-            if let Err(error) = http.send(cx, request).await {
-                tracing::debug!(%error, "log-out was not answered");
-            }
+            end(cx, http, &login).await;
         }
     }
 
@@ -142,7 +139,11 @@ impl Logins {
             }
         };
         let mut login = Login { cookie, appliance: Appliance::default(), refused: None, note: None };
-        self.introduce(cx, http, &mut login).await?;
+        if let Err(error) = self.introduce(cx, http, &mut login).await {
+            // Logged in, and nobody would know of it.
+            end(cx, http, &login).await;
+            return Err(error);
+        }
         Ok(login)
     }
 
@@ -201,6 +202,13 @@ impl Logins {
 }
 
 /// A node that keeps its roles to itself.
+async fn end(cx: &Context, http: &HttpClient, login: &Login) {
+    let request = login.sign(HttpRequest::delete("/api/authentication")).attempts(1);
+    if let Err(error) = http.send(cx, request).await {
+        tracing::debug!(%error, "log-out was not answered");
+    }
+}
+
 fn untold(why: &str) -> String {
     format!(
         "the appliance does not tell its version and roles ({why}): if it is a search minion, its sessions are on the \
