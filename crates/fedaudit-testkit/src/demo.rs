@@ -47,11 +47,17 @@ pub struct Demo {
 }
 
 /// The products behind the servers.
-#[derive(Debug)]
 struct Products {
     truenas: truenas::StandIn,
     vsphere: vsphere::StandIn,
     sps: sps::StandIn,
+}
+
+impl std::fmt::Debug for Products {
+    /// They know their accounts' passwords.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Products(***)")
+    }
 }
 
 #[derive(Debug)]

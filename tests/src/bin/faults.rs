@@ -19,7 +19,7 @@ struct Arguments {
 }
 
 fn arguments() -> Option<Arguments> {
-    let mut arguments = Arguments { first: 1, scripts: 300, at_once: 16, only: false };
+    let mut arguments = Arguments { first: 1, scripts: 300, at_once: 48, only: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let number: u64 = words.next()?.parse().ok()?;

@@ -24,8 +24,9 @@ const EVENTS: usize = 200;
 const PAGE: (u64, u64) = (15, 60);
 /// How long one page may take where an answer may never come. On a busy machine that is too little for what does come: a
 /// script where a source that nothing happened to was too slow is played again with more.
-const SHORT_PATIENCE: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(15), LONG_PATIENCE];
-/// How long one page may take where every answer comes.
+const SHORT_PATIENCE: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(12), LONG_PATIENCE];
+/// How long one page may take where every answer comes; readers that are told to slow down wait for most of it.
+const PATIENCE: [Duration; 2] = [Duration::from_secs(10), LONG_PATIENCE];
 const LONG_PATIENCE: Duration = Duration::from_mins(1);
 /// A script that takes longer hangs.
 const LONGEST: Duration = Duration::from_mins(8);
@@ -155,7 +156,7 @@ pub async fn run(worlds: &Worlds, seed: u64) -> Result<Outcome> {
 pub async fn run_through(worlds: &Worlds, seed: u64, through: Through) -> Result<Outcome> {
     let plan = Plan::new(seed);
     let truth = worlds.get(1 + seed % WORLDS).await?;
-    let patience: &[Duration] = if plan.tries_patience() { &SHORT_PATIENCE } else { &[LONG_PATIENCE] };
+    let patience: &[Duration] = if plan.tries_patience() { &SHORT_PATIENCE } else { &PATIENCE };
     for (index, limit) in patience.iter().enumerate() {
         let started = Instant::now();
         let Ok(played) = tokio::time::timeout(LONGEST, play(&truth, &plan, *limit, through)).await else {

@@ -11,7 +11,8 @@ use fedaudit_tests::faults::{Outcome, Through, Verdict, Worlds, run_through};
 use futures::StreamExt as _;
 
 const SCRIPTS: u64 = 300;
-const AT_ONCE: usize = 24;
+/// Most of a script is waiting.
+const AT_ONCE: usize = 48;
 
 /// The outcomes of the first scripts.
 async fn outcomes(scripts: u64, through: Through) -> Vec<Outcome> {

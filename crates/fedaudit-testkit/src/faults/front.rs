@@ -35,7 +35,8 @@ impl Hit {
 
     /// Whether it can be the reason that an answer did not come in time.
     pub fn may_cost_time(&self) -> bool {
-        self.what.may_leave_silence(self.product) || matches!(self.what, What::Late(_) | What::Gone(_))
+        self.what.may_leave_silence(self.product)
+            || matches!(self.what, What::Late(_) | What::Gone(_) | What::Throttled(_) | What::Status(408 | 504))
     }
 }
 

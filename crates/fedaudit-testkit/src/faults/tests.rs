@@ -48,11 +48,11 @@ impl Bench {
         let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
+        let mut answer = Vec::new();
         // What came before a connection broke counts, too.
-        match stream.read_to_string(&mut answer).await {
+        match stream.read_to_end(&mut answer).await {
             Err(error) if answer.is_empty() => Err(error),
-            _ => Ok(answer),
+            _ => Ok(String::from_utf8_lossy(&answer).into_owned()),
         }
     }
 }
