@@ -182,8 +182,11 @@ impl Session {
 
     /// Ends collectors and login. Safe to call when the server has ended them already.
     pub(crate) async fn end(&self, cx: &Context) -> Result<()> {
+        // A server that does not answer this may still answer the logout, which ends its collectors as well.
+        let half = |deadline: Time| Time::from_micros(i64::midpoint(cx.now().micros(), deadline.micros()));
+        let brief = Context { deadline: cx.deadline.map(half), ..cx.clone() };
         for collector in self.collectors.drain() {
-            self.destroy(cx, &collector).await;
+            self.destroy(&brief, &collector).await;
         }
         let Some(manager) = &self.content.session_manager else { return Ok(()) };
         match self.call(cx, Call::new(manager, "Logout")).await {
