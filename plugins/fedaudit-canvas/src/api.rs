@@ -7,7 +7,7 @@ use fedaudit_transport::{HttpClient, HttpRequest, HttpResponse, Origin, error_fo
 
 use crate::budget::{Budget, time_left};
 use crate::config::Config;
-use crate::links::next_link;
+use crate::links::{is_other_page, next_link};
 use crate::login::{Grant, Login};
 
 /// A request is refused by the budget so often before that is an error.
@@ -63,6 +63,16 @@ impl Api {
                 continue;
             }
             return if response.status == 200 && response.is_json() {
+                if is_other_page(path, &response) {
+                    return Err(Error::new(
+                        ErrorKind::Malformed,
+                        "the answer is another page than the one that was asked for",
+                    )
+                    .at(format!("GET {place}"))
+                    .hint(
+                        "something between here and Canvas gives answers to other requests, or its bookmarks changed",
+                    ));
+                }
                 Ok(response)
             } else {
                 Err(refusal(&response).at(format!("GET {place}")))

@@ -7,21 +7,41 @@ use serde_json::Value;
 
 /// The link with `rel="next"` of all `Link` headers.
 pub(crate) fn next_link(response: &HttpResponse) -> Option<&str> {
-    response.headers.get_all("link").iter().filter_map(|value| value.to_str().ok()).find_map(next_of)
+    link(response, "next")
 }
 
-fn next_of(mut header: &str) -> Option<&str> {
+/// Whether an answer says of itself that it is the first page where a later one was asked for, or the other way round: the
+/// answer to another request, or a bookmark that Canvas could not read. Very long answers leave the link out.
+pub(crate) fn is_other_page(asked: &str, response: &HttpResponse) -> bool {
+    link(response, "current").is_some_and(|current| is_later(current) != is_later(asked))
+}
+
+/// Whether a link leads to a page behind the first.
+fn is_later(link: &str) -> bool {
+    link.contains("page=bookmark")
+}
+
+fn link<'r>(response: &'r HttpResponse, rel: &str) -> Option<&'r str> {
+    response
+        .headers
+        .get_all("link")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .find_map(|links| link_in(links, rel))
+}
+
+fn link_in<'h>(mut header: &'h str, wanted: &str) -> Option<&'h str> {
     loop {
         let (_, rest) = header.split_once('<')?;
         let (target, rest) = rest.split_once('>')?;
         let (parameters, rest) = rest.split_once('<').map_or((rest, ""), |(head, _)| (head, &rest[head.len()..]));
-        let is_next = parameters.split([';', ',']).any(|parameter| {
+        let is_wanted = parameters.split([';', ',']).any(|parameter| {
             parameter.split_once('=').is_some_and(|(name, value)| {
                 name.trim().eq_ignore_ascii_case("rel")
-                    && value.trim().trim_matches('"').split(' ').any(|rel| rel.eq_ignore_ascii_case("next"))
+                    && value.trim().trim_matches('"').split(' ').any(|rel| rel.eq_ignore_ascii_case(wanted))
             })
         });
-        if is_next {
+        if is_wanted {
             return Some(target);
         }
         header = rest;
@@ -70,12 +90,22 @@ mod tests {
     #[test]
     fn next_is_found_among_the_links() {
         let header = r#"<https://c.example/a?page=first>; rel="current",<https://c.example/a?page=bookmark:Wy,J>; rel="next",<https://c.example/a>; rel="first""#;
-        assert_eq!(next_of(header), Some("https://c.example/a?page=bookmark:Wy,J"));
-        assert_eq!(next_of(r#"<https://c.example/a>; rel="current",<https://c.example/a>; rel="last""#), None);
-        assert_eq!(next_of("<x>; rel=next"), Some("x"));
-        assert_eq!(next_of("<y>; rel=\"first\", <x>; title=\"a\"; REL=\"next\""), Some("x"));
-        assert_eq!(next_of(""), None);
-        assert_eq!(next_of("<broken"), None);
+        assert_eq!(link_in(header, "next"), Some("https://c.example/a?page=bookmark:Wy,J"));
+        assert_eq!(link_in(r#"<https://c.example/a>; rel="current",<https://c.example/a>; rel="last""#, "next"), None);
+        assert_eq!(link_in("<x>; rel=next", "next"), Some("x"));
+        assert_eq!(link_in("<y>; rel=\"first\", <x>; title=\"a\"; REL=\"next\"", "next"), Some("x"));
+        assert_eq!(link_in("", "next"), None);
+        assert_eq!(link_in("<broken", "next"), None);
+    }
+
+    #[test]
+    fn an_answer_knows_its_own_page() {
+        let links =
+            r#"<https://c.example/a?page=bookmark:Wy&per_page=9>; rel="current",<https://c.example/a>; rel="first""#;
+        assert!(is_later(link_in(links, "current").unwrap()));
+        for first in ["/a?per_page=9", "https://c.example/a?page=first&per_page=9", "/a?page=2"] {
+            assert!(!is_later(first), "{first}");
+        }
     }
 
     #[test]
