@@ -1,6 +1,7 @@
 //! The one login of a source: made at the first request, shared by all, made anew when the appliance has forgotten it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use fedaudit_core::{Context, Error, ErrorKind, Meter, Result, Secret, Time};
@@ -140,8 +141,9 @@ impl Logins {
         };
         let mut login = Login { cookie, appliance: Appliance::default(), refused: None, note: None };
         if let Err(error) = self.introduce(cx, http, &mut login).await {
-            // Logged in, and nobody would know of it.
-            end(cx, http, &login).await;
+            // Logged in, and nobody would know of it. The time for the page may be up already.
+            let soon = Context { deadline: Some(cx.now().plus(PARTING)), ..cx.clone() };
+            end(&soon, http, &login).await;
             return Err(error);
         }
         Ok(login)
@@ -202,6 +204,9 @@ impl Logins {
 }
 
 /// A node that keeps its roles to itself.
+/// How long a login that came to nothing may take to be given back.
+const PARTING: Duration = Duration::from_secs(3);
+
 async fn end(cx: &Context, http: &HttpClient, login: &Login) {
     let request = login.sign(HttpRequest::delete("/api/authentication")).attempts(1);
     if let Err(error) = http.send(cx, request).await {
