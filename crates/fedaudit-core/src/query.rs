@@ -39,6 +39,18 @@ impl Window {
         }
     }
 
+    /// The window itself, or what lies between its bounds where they are reversed: a session that began before a first
+    /// instant and ended after a later one was open all the time in between.
+    #[must_use]
+    pub fn spanned(&self) -> Self {
+        match *self {
+            Self { from: Some(from), to: Some(to) } if to <= from => {
+                Self { from: Some(to), to: Some(from.plus(std::time::Duration::from_micros(1))) }
+            }
+            window => window,
+        }
+    }
+
     /// Whether no instant can lie inside.
     pub fn is_empty(&self) -> bool {
         matches!((self.from, self.to), (Some(from), Some(to)) if from >= to)

@@ -21,7 +21,7 @@ const PAGES_REMEMBERED: usize = 4;
 const LARGE_PAGE: usize = 2000;
 
 /// One run of pages.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Chain {
     /// Asks for the next page.
     pub(crate) request: PageRequest,

@@ -19,7 +19,7 @@ use fedaudit_core::{
 use futures::StreamExt as _;
 
 use crate::catalog;
-use crate::ledger::{Ledger, receipt_error};
+use crate::ledger::Ledger;
 use crate::newest_first::NewestFirst;
 use crate::run::{Asking, DefaultRange, InFlight, Options, Run, Source};
 use crate::table::AuditTable;
@@ -112,7 +112,7 @@ async fn leave(run: &Run) -> Vec<Option<ReceiptError>> {
     run.in_flight.leave().await;
     let closing = run.asking.iter().map(|asking| async {
         let closed = asking.source.plugin.close(&run.context(asking)).await;
-        closed.err().map(|error| receipt_error(&error.at(&asking.source.name)))
+        closed.err().map(|error| (&error.at(&asking.source.name)).into())
     });
     futures::future::join_all(closing).await
 }

@@ -53,7 +53,7 @@ impl Ledger {
             source: assignment.source.clone(),
             stream: stream.name.clone(),
             status: if assignment.sight == Sight::Clear { Status::Complete } else { Status::Blind },
-            asked: assignment.asked,
+            asked: assignment.asked.spanned(),
             covered: Vec::new(),
             missing: Vec::new(),
             pushed: assignment.pushed.clone(),
@@ -142,7 +142,7 @@ impl Ledger {
     pub(crate) fn failed(&self, id: EntryId, error: &Error) {
         self.change(id, |entry| {
             entry.status = Status::of_error(error.kind());
-            entry.error = Some(receipt_error(error));
+            entry.error = Some(error.into());
         });
     }
 
@@ -247,11 +247,6 @@ fn without(window: Window, others: &[Window]) -> Vec<Window> {
     }
     rest.retain(|window| !window.is_empty());
     rest
-}
-
-/// An error as it stands in a receipt.
-pub(crate) fn receipt_error(error: &Error) -> fedaudit_core::ReceiptError {
-    error.into()
 }
 
 /// A reader that panicked leaves counts that are still true.

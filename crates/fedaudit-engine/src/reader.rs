@@ -116,8 +116,8 @@ impl Reader {
             self.start();
             let Some((mut chain, page)) = self.in_flight.next().await else { return Ok(None) };
             match self.received(&mut chain, page) {
-                Ok((rows, following)) => {
-                    self.waiting.extend(following);
+                Ok((rows, end)) => {
+                    self.go_on(chain, end);
                     if rows.num_rows() > 0 {
                         return Ok(Some(rows));
                     }
@@ -146,8 +146,8 @@ impl Reader {
         }
     }
 
-    /// The rows of a page, and what is still to be read after it.
-    fn received(&mut self, chain: &mut Chain, page: Result<Page>) -> Result<(RecordBatch, Vec<Chain>)> {
+    /// The rows of a page, and why the run ends with it, if it does.
+    fn received(&mut self, chain: &mut Chain, page: Result<Page>) -> Result<(RecordBatch, Option<EndReason>)> {
         let page = page?;
         let asking = &self.run.asking[self.asking];
         if let Some(server_time) = page.observed.server_time {
@@ -163,17 +163,22 @@ impl Reader {
             Next::End(reason) => Some(reason),
             Next::More(cursor) => chain.advance(cursor, page.frontier)?,
         };
+        Ok((rows, end))
+    }
+
+    /// A run that goes on shares its rest with whoever is idle; one that ended has covered its part.
+    fn go_on(&mut self, mut chain: Chain, end: Option<EndReason>) {
+        let others = self.waiting.len() + self.in_flight.len();
         let Some(reason) = end else {
-            let busy = 1 + self.waiting.len() + self.in_flight.len();
-            let mut following = chain.share(self.budget.limit.saturating_sub(busy));
-            following.insert(0, chain.clone());
-            return Ok((rows, following));
+            let given = chain.share(self.budget.limit.saturating_sub(others + 1));
+            self.waiting.push_back(chain);
+            self.waiting.extend(given);
+            return;
         };
         self.run.ledger.covered(self.entry, Some(chain.part));
-        if self.waiting.is_empty() && self.in_flight.is_empty() {
+        if others == 0 {
             self.run.ledger.ended(self.entry, reason);
         }
-        Ok((rows, Vec::new()))
     }
 
     /// Only what belongs to the window and to this part of it: a source may send more than was asked.

@@ -1,7 +1,6 @@
 //! `events` and `sessions` as SQL tables: a filter becomes a window, pushed predicates and a choice of sources.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -108,7 +107,7 @@ impl AuditTable {
 
     fn session_parts(&self, index: usize, info: &SourceInfo, asked: &Asked, window: Window) -> Vec<Part> {
         let name = &self.run.asking[index].source.name;
-        let span = span(window);
+        let span = window.spanned();
         let (lists, feeds): (Vec<&StreamInfo>, Vec<&StreamInfo>) = info
             .streams
             .iter()
@@ -191,17 +190,6 @@ impl AuditTable {
             look_back_s: stream.look_back.as_secs(),
             notes: Vec::new(),
         }
-    }
-}
-
-/// What has to be read for sessions of a window. One that began before a first instant and ended after a later one leaves
-/// a window whose end lies before its start: such sessions were open all the time in between.
-fn span(window: Window) -> Window {
-    match window {
-        Window { from: Some(from), to: Some(to) } if to <= from => {
-            Window { from: Some(to), to: Some(from.plus(Duration::from_micros(1))) }
-        }
-        window => window,
     }
 }
 

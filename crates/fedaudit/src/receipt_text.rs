@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fedaudit_core::{Receipt, Status, StreamReceipt};
+use fedaudit_core::{EndReason, Receipt, Status, StreamReceipt};
 
 use crate::exit::is_lacking;
 use crate::query::Outcome;
@@ -15,14 +15,20 @@ pub(crate) fn tell(receipt: &Receipt, outcome: &Outcome) {
 
 fn lines(receipt: &Receipt, outcome: &Outcome) -> Vec<String> {
     let left = matches!(outcome, Outcome::ReaderLeft);
-    let whole = receipt.streams.iter().filter(|stream| stream.status.is_whole()).count();
+    let (enough, whole): (Vec<&StreamReceipt>, Vec<&StreamReceipt>) = receipt
+        .streams
+        .iter()
+        .filter(|stream| stream.status.is_whole())
+        .partition(|stream| stream.end == Some(EndReason::EnoughRows));
+    let needed = if enough.is_empty() { String::new() } else { format!(", {} as far as needed", enough.len()) };
     let verdict = match (receipt.complete, left) {
         (true, _) => "complete",
         (false, true) => "the reader left early",
         (false, false) => "NOT COMPLETE",
     };
     let mut lines = vec![format!(
-        "receipt: {verdict}: {whole} of {} streams of {} sources in full, {} rows, {:.1} s",
+        "receipt: {verdict}: {} of {} streams of {} sources in full{needed}, {} rows, {:.1} s",
+        whole.len(),
         receipt.streams.len(),
         receipt.sources.len(),
         receipt.rows,
