@@ -13,7 +13,7 @@ use http::{HeaderMap, Method};
 
 use crate::echo::without_echo;
 use crate::pace::Pace;
-use crate::proxy::ProxyConfig;
+use crate::proxy::{ProxyConfig, Route};
 use crate::retry::{PATIENCE, delays, remaining, wait_asked_for, within_deadline};
 use crate::{HttpRequest, HttpResponse, Origin, TlsConfig, USER_AGENT};
 
@@ -41,7 +41,8 @@ impl Default for Bounds {
 /// An HTTP client for one origin.
 pub struct HttpClient {
     origin: Origin,
-    client: reqwest::Client,
+    /// Why there is no client is told to who wants to send: a file that is missing on this machine is this source's trouble.
+    client: Result<reqwest::Client>,
     retries_throttled: bool,
     pace: Option<Arc<Pace>>,
     bounds: Bounds,
@@ -55,22 +56,8 @@ impl HttpClient {
 
     /// A client that talks to this origin only, through the proxy of its own configuration if there is one.
     pub fn through(origin: Origin, tls: &TlsConfig, proxy: &ProxyConfig) -> Result<Self> {
-        let unusable = |error: reqwest::Error| Error::new(ErrorKind::Config, format!("HTTP client: {}", chain(&error)));
-        let config = tls.client_config(&origin, &[b"h2", b"http/1.1"])?;
-        let mut builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .tls_backend_preconfigured((*config).clone())
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .referer(false)
-            .retry(reqwest::retry::never())
-            // The environment is read in one place, for WebSockets as well.
-            .no_proxy();
-        if let Some(route) = proxy.route(&origin)? {
-            builder = builder.proxy(route.for_requests().map_err(unusable)?);
-        }
-        let client = builder.build().map_err(unusable)?;
+        let route = proxy.route(&origin)?;
+        let client = client(&origin, tls, route);
         Ok(Self { origin, client, retries_throttled: true, pace: None, bounds: Bounds::default() })
     }
 
@@ -192,7 +179,8 @@ impl HttpClient {
 
     async fn read(&self, request: &HttpRequest, target: &str, headers: &HeaderMap) -> Result<HttpResponse> {
         let url = format!("{}{target}", self.origin);
-        let mut builder = self.client.request(request.method.clone(), url).headers(headers.clone());
+        let client = self.client.as_ref().map_err(Clone::clone)?;
+        let mut builder = client.request(request.method.clone(), url).headers(headers.clone());
         if let Some(body) = &request.body {
             builder = builder.body(body.clone());
         }
@@ -209,6 +197,25 @@ impl HttpClient {
         }
         Ok(HttpResponse { status, headers, body: body.freeze() })
     }
+}
+
+fn client(origin: &Origin, tls: &TlsConfig, route: Option<Route>) -> Result<reqwest::Client> {
+    let unusable = |error: reqwest::Error| Error::new(ErrorKind::Config, format!("HTTP client: {}", chain(&error)));
+    let config = tls.client_config(origin, &[b"h2", b"http/1.1"])?;
+    let mut builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .tls_backend_preconfigured((*config).clone())
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .referer(false)
+        .retry(reqwest::retry::never())
+        // The environment is read in one place, for WebSockets as well.
+        .no_proxy();
+    if let Some(route) = route {
+        builder = builder.proxy(route.for_requests().map_err(unusable)?);
+    }
+    builder.build().map_err(unusable)
 }
 
 /// Counts an answer, names the place of an error.

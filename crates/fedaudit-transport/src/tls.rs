@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fedaudit_core::key::sha256_hex;
@@ -16,17 +16,50 @@ use serde::Deserialize;
 
 use crate::Origin;
 
-/// `tls = { … }` of a source. Empty means: the system's roots.
+/// `tls = { … }` of a source: whom it trusts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Keys")]
+pub enum TlsConfig {
+    /// The system's roots.
+    #[default]
+    System,
+    /// The certificate authorities of this PEM file, and no others. It is read when the first connection is made.
+    CaFile(PathBuf),
+    /// The one certificate (DER) with this SHA-256, 64 lower-case hex digits. Name and chain are not looked at then.
+    Pinned(String),
+    /// Anybody. For a laboratory.
+    Insecure,
+}
+
+/// The keys as they are written; at most one says something.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TlsConfig {
-    /// PEM file with the certificate authorities to trust, and no others.
-    pub ca_file: Option<PathBuf>,
-    /// SHA-256 of the server's certificate (DER), hex, with or without colons. Name and chain are not looked at then.
-    pub pin_sha256: Option<String>,
-    /// Trust anybody. For a laboratory.
+struct Keys {
+    ca_file: Option<PathBuf>,
+    pin_sha256: Option<String>,
     #[serde(default)]
-    pub insecure: bool,
+    insecure: bool,
+}
+
+impl TryFrom<Keys> for TlsConfig {
+    type Error = String;
+
+    fn try_from(keys: Keys) -> Result<Self, String> {
+        match (keys.ca_file, keys.pin_sha256, keys.insecure) {
+            (None, None, false) => Ok(Self::System),
+            (Some(path), None, false) => Ok(Self::CaFile(path)),
+            (None, Some(pin), false) => {
+                let pin: String = pin.chars().filter(|c| *c != ':').map(|c| c.to_ascii_lowercase()).collect();
+                if pin.len() != 64 || !pin.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                    let command = "openssl x509 -in server.pem -noout -fingerprint -sha256";
+                    return Err(format!("pin_sha256 is not 64 hex digits as `{command}` prints them"));
+                }
+                Ok(Self::Pinned(pin))
+            }
+            (None, None, true) => Ok(Self::Insecure),
+            _ => Err("ca_file, pin_sha256 and insecure exclude each other".into()),
+        }
+    }
 }
 
 impl TlsConfig {
@@ -36,65 +69,39 @@ impl TlsConfig {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::new(ErrorKind::Internal, format!("TLS set-up: {error}")))?;
-        let mut config = match self.trust(origin)? {
-            Trust::Roots(roots) => builder.with_root_certificates(roots).with_no_client_auth(),
-            Trust::Pin(pin) => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Pinned::new(Some(pin), &provider))
-                .with_no_client_auth(),
-            Trust::Anybody => {
-                builder.dangerous().with_custom_certificate_verifier(Pinned::new(None, &provider)).with_no_client_auth()
+        let one = |pin| builder.clone().dangerous().with_custom_certificate_verifier(Pinned::new(pin, &provider));
+        let mut config = match self {
+            Self::Pinned(pin) => one(Some(pin.clone())).with_no_client_auth(),
+            Self::Insecure => {
+                tracing::warn!(%origin, "TLS verification is OFF for this source: anybody can answer in its name");
+                one(None).with_no_client_auth()
+            }
+            Self::CaFile(path) => builder.with_root_certificates(authorities(path)?).with_no_client_auth(),
+            // Looking for the system's roots takes a while, and a connection in clear needs none.
+            Self::System if !origin.is_tls() => {
+                builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
+            }
+            Self::System => {
+                let mut roots = RootCertStore::empty();
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                builder.with_root_certificates(roots).with_no_client_auth()
             }
         };
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))
     }
-
-    fn trust(&self, origin: &Origin) -> Result<Trust> {
-        let wrong = |text: String| Error::new(ErrorKind::Config, text).at("tls");
-        match (&self.ca_file, &self.pin_sha256, self.insecure) {
-            (Some(_), Some(_), _) | (Some(_), _, true) | (_, Some(_), true) => {
-                Err(wrong("ca_file, pin_sha256 and insecure exclude each other".into()))
-            }
-            (Some(path), None, false) => {
-                let name = path.display();
-                let file = File::open(path).map_err(|error| wrong(format!("ca_file {name}: {error}")))?;
-                let mut roots = RootCertStore::empty();
-                for certificate in CertificateDer::pem_reader_iter(BufReader::new(file)) {
-                    let certificate = certificate.map_err(|error| wrong(format!("ca_file {name}: {error}")))?;
-                    roots.add(certificate).map_err(|error| wrong(format!("ca_file {name}: {error}")))?;
-                }
-                if roots.is_empty() {
-                    return Err(wrong(format!("ca_file {name} holds no certificate")));
-                }
-                Ok(Trust::Roots(roots))
-            }
-            (None, Some(pin), false) => {
-                let pin: String = pin.chars().filter(|c| *c != ':').map(|c| c.to_ascii_lowercase()).collect();
-                if pin.len() != 64 || !pin.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                    return Err(wrong("pin_sha256 is not 64 hex digits".into())
-                        .hint("openssl x509 -in server.pem -noout -fingerprint -sha256 prints it"));
-                }
-                Ok(Trust::Pin(pin))
-            }
-            (None, None, true) => {
-                tracing::warn!(%origin, "TLS verification is OFF for this source: anybody can answer in its name");
-                Ok(Trust::Anybody)
-            }
-            (None, None, false) if !origin.is_tls() => Ok(Trust::Roots(RootCertStore::empty())),
-            (None, None, false) => {
-                let mut roots = RootCertStore::empty();
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                Ok(Trust::Roots(roots))
-            }
-        }
-    }
 }
 
-enum Trust {
-    Roots(RootCertStore),
-    Pin(String),
-    Anybody,
+/// The certificates of a CA file.
+fn authorities(path: &Path) -> Result<RootCertStore> {
+    let wrong = |text: String| Error::new(ErrorKind::Config, text).at(format!("ca_file {}", path.display()));
+    let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_reader_iter(BufReader::new(file)) {
+        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+    }
+    if roots.is_empty() { Err(wrong("there is no certificate in it".into())) } else { Ok(roots) }
 }
 
 /// Accepts one certificate, or every one; the handshake itself is still verified.

@@ -133,6 +133,49 @@ fn the_contract_and_the_plugins_know_no_sql_engine() {
     }
 }
 
+/// The words in backticks of a table's cell.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_statement_that_binds_an_adapter_has_a_case_that_exists() {
+    let mut functions = BTreeSet::new();
+    for path in tree().iter().filter(|path| path.extension().is_some_and(|ending| ending == "rs")) {
+        let text = fs::read_to_string(path).unwrap();
+        functions.extend(text.split("fn ").skip(1).map(|rest| {
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            rest[..end].to_owned()
+        }));
+    }
+    let index = fs::read_to_string(root().join("docs/conformance.md")).unwrap();
+    let mut numbers = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for list in fs::read_dir(root().join("docs/conformance")).unwrap() {
+        let list = list.unwrap().path();
+        let name = list.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(index.contains(&format!("(conformance/{name})")), "docs/conformance.md does not lead to {name}");
+        let text = fs::read_to_string(&list).unwrap();
+        let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "));
+        let before = numbers.len();
+        for (number, rest) in rows {
+            if !number.chars().skip(1).all(|c| c.is_ascii_digit()) || number.len() < 2 {
+                continue;
+            }
+            let case = rest.rsplit(" | ").next().unwrap();
+            let named: Vec<&str> = quoted(case).filter(|word| word.contains('_')).collect();
+            let exists = |word: &&str| functions.contains(word.rsplit("::").next().unwrap());
+            if !numbers.insert(number.to_owned()) {
+                wrong.push(format!("{number} is there twice"));
+            } else if !(case.starts_with("— ") || !named.is_empty() && named.iter().all(exists)) {
+                wrong.push(format!("{number}: no such case: {case}"));
+            }
+        }
+        assert!(numbers.len() > before + 40, "{name} was not understood");
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn the_documents_that_others_point_to_are_there() {
     for path in [
@@ -140,6 +183,7 @@ fn the_documents_that_others_point_to_are_there() {
         "docs/sessions.md",
         "docs/keys.md",
         "docs/benchmarks.md",
+        "docs/conformance.md",
         "docs/receipt.schema.json",
         "CHANGELOG.md",
         "LICENSE",

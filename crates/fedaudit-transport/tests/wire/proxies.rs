@@ -90,7 +90,7 @@ impl Product {
     }
 
     fn tls(&self) -> TlsConfig {
-        TlsConfig { ca_file: Some(self.folder.path().join("ca.pem")), ..TlsConfig::default() }
+        TlsConfig::CaFile(self.folder.path().join("ca.pem"))
     }
 
     fn proxy(&self, proxy: &Proxy, more: &str) -> ProxyConfig {

@@ -117,7 +117,7 @@ impl Server {
     }
 
     pub(crate) fn trusting(&self) -> TlsConfig {
-        TlsConfig { ca_file: Some(self.folder.path().join("ca.pem")), ..TlsConfig::default() }
+        TlsConfig::CaFile(self.folder.path().join("ca.pem"))
     }
 
     /// A client that trusts it.

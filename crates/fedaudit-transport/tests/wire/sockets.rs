@@ -16,10 +16,6 @@ use fedaudit_transport::{Origin, TlsConfig, WebSocket};
 
 use crate::server::{soon, within};
 
-fn insecure() -> TlsConfig {
-    TlsConfig { insecure: true, ..TlsConfig::default() }
-}
-
 /// A product that refuses so many handshakes with this status, and then sends this message to everybody.
 async fn product(refusals: usize, status: u16, message: Message) -> (ServerHandle, Origin, Arc<AtomicUsize>) {
     let tried = Arc::new(AtomicUsize::new(0));
@@ -46,7 +42,7 @@ async fn a_handshake_is_tried_again() {
         let (_server, origin, tried) = product(1, status, Message::text("hello")).await;
         let cx = soon();
         let begun = Instant::now();
-        let mut socket = WebSocket::connect(&cx, &origin, "/api", &insecure()).await.unwrap();
+        let mut socket = WebSocket::connect(&cx, &origin, "/api", &TlsConfig::Insecure).await.unwrap();
         assert_eq!(socket.next(&cx).await.unwrap(), "hello");
         assert!(begun.elapsed() >= Duration::from_secs(1), "Retry-After was not waited for");
         assert_eq!(tried.load(Ordering::Relaxed), 2);
@@ -61,12 +57,12 @@ async fn a_handshake_is_tried_again() {
         (200, ErrorKind::Malformed),
     ] {
         let (_server, origin, tried) = product(1, status, Message::text("hello")).await;
-        let error = WebSocket::connect(&soon(), &origin, "/api", &insecure()).await.unwrap_err();
+        let error = WebSocket::connect(&soon(), &origin, "/api", &TlsConfig::Insecure).await.unwrap_err();
         assert_eq!((error.kind(), tried.load(Ordering::Relaxed)), (kind, 1), "{status}: {error:?}");
     }
     let (_server, origin, _) = product(usize::MAX, 503, Message::text("hello")).await;
     let begun = Instant::now();
-    let error = WebSocket::connect(&within(Duration::from_secs(4)), &origin, "/api", &insecure()).await;
+    let error = WebSocket::connect(&within(Duration::from_secs(4)), &origin, "/api", &TlsConfig::Insecure).await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Unavailable);
     assert!(begun.elapsed() < Duration::from_secs(15));
 }
@@ -80,11 +76,11 @@ async fn frames_that_are_no_answers_are_errors() {
         (Message::Close(None), ErrorKind::Unavailable),
     ] {
         let (_server, origin, _) = product(0, 200, message).await;
-        let mut socket = WebSocket::connect(&soon(), &origin, "/api", &insecure()).await.unwrap();
+        let mut socket = WebSocket::connect(&soon(), &origin, "/api", &TlsConfig::Insecure).await.unwrap();
         assert_eq!(socket.next(&soon()).await.unwrap_err().kind(), kind);
     }
     let (_server, origin, _) = product(0, 200, Message::Ping(Bytes::new())).await;
-    let mut socket = WebSocket::connect(&soon(), &origin, "/api", &insecure()).await.unwrap();
+    let mut socket = WebSocket::connect(&soon(), &origin, "/api", &TlsConfig::Insecure).await.unwrap();
     let error = socket.next(&within(Duration::from_millis(500))).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "a ping is no answer");
 }

@@ -48,7 +48,7 @@ async fn an_untrusted_certificate_is_not_tried_again_and_says_what_to_do() {
 
 /// The fingerprint of a server's certificate, as the refusal of a wrong pin tells it.
 async fn fingerprint(origin: &str) -> String {
-    let pin = TlsConfig { pin_sha256: Some("00".repeat(32)), ..TlsConfig::default() };
+    let pin = TlsConfig::Pinned("00".repeat(32));
     let client = HttpClient::new(Origin::parse(origin).unwrap(), &pin).unwrap();
     let error = client.send(&soon(), signed("/log")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
@@ -65,12 +65,12 @@ async fn a_pin_is_one_certificate() {
     let colons: Vec<String> =
         right.to_uppercase().as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).into()).collect();
     for form in [right.clone(), colons.join(":")] {
-        let pin = TlsConfig { pin_sha256: Some(form), ..TlsConfig::default() };
+        let pin: TlsConfig = toml::from_str(&format!("pin_sha256 = \"{form}\"")).unwrap();
         assert_eq!(reads(&server.origin, &pin).await, Ok(200));
     }
     // Another certificate of the same authority is another certificate.
     let other = Server::start(vec![Does::ok()]).await;
-    let pin = TlsConfig { pin_sha256: Some(right), ..TlsConfig::default() };
+    let pin = TlsConfig::Pinned(right);
     assert_eq!(reads(&other.origin, &pin).await, Err(ErrorKind::Config));
     assert!(other.asked().is_empty());
 }
@@ -78,36 +78,49 @@ async fn a_pin_is_one_certificate() {
 #[tokio::test]
 async fn insecure_trusts_anybody() {
     let server = Server::start_as(&Authority::new().unwrap(), &["nas.example"], vec![Does::ok()]).await;
-    let tls = TlsConfig { insecure: true, ..TlsConfig::default() };
+    let tls = TlsConfig::Insecure;
     assert_eq!(reads(&server.origin, &tls).await, Ok(200));
 }
 
 #[test]
-fn settings_that_contradict_or_cannot_be_read_are_errors() {
-    let origin = || Origin::parse("https://nas.example").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        std::fs::write(folder.path().join(name), text).unwrap();
-        format!("ca_file = \"{}\"", folder.path().join(name).display())
-    };
-    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+fn settings_that_contradict_each_other_are_errors() {
     for wrong in [
         "insecure = true\npin_sha256 = \"00\"".to_owned(),
-        format!("{}\ninsecure = true", file("a.pem", "")),
-        format!("{}\npin_sha256 = \"{}\"", file("a.pem", ""), "00".repeat(32)),
+        "ca_file = \"a.pem\"\ninsecure = true".to_owned(),
+        format!("ca_file = \"a.pem\"\npin_sha256 = \"{}\"", "00".repeat(32)),
         "pin_sha256 = \"00\"".to_owned(),
         format!("pin_sha256 = \"{}\"", "zz".repeat(32)),
-        "ca_file = \"no-such-file.pem\"".to_owned(),
-        file("empty.pem", ""),
-        file("text.pem", "no certificate"),
-        file("broken.pem", broken),
+        "ca_fil = \"x\"".to_owned(),
+        "insecure = \"yes\"".to_owned(),
     ] {
-        let tls: TlsConfig = toml::from_str(&wrong).unwrap();
-        let error = HttpClient::new(origin(), &tls).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Config, "{wrong}");
+        assert!(toml::from_str::<TlsConfig>(&wrong).is_err(), "{wrong}");
     }
-    assert!(toml::from_str::<TlsConfig>("ca_fil = \"x\"").is_err());
-    assert!(toml::from_str::<TlsConfig>("insecure = \"yes\"").is_err());
+    assert_eq!(toml::from_str("insecure = false"), Ok(TlsConfig::System));
+}
+
+/// The file is this source's trouble, told when it is asked something, and not the end of the program.
+#[tokio::test]
+async fn a_ca_file_that_cannot_be_read_keeps_the_source_from_sending() {
+    let server = Server::start(vec![Does::ok()]).await;
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("none.pem", None),
+        ("empty.pem", Some("")),
+        ("text.pem", Some("no certificate")),
+        ("broken.pem", Some(broken)),
+    ] {
+        let file = folder.path().join(name);
+        if let Some(text) = text {
+            std::fs::write(&file, text).unwrap();
+        }
+        let tls = TlsConfig::CaFile(file);
+        let client = HttpClient::new(Origin::parse(&server.origin).unwrap(), &tls).unwrap();
+        let error = client.send(&soon(), signed("/log")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    assert!(server.asked().is_empty());
 }
 
 async fn echo(upgrade: WebSocketUpgrade) -> axum::response::Response {
@@ -126,11 +139,7 @@ async fn a_websocket_trusts_the_same() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("ca.pem"), authority.ca_pem()).unwrap();
     let pin = fingerprint(&server.origin).await;
-    let trusted = [
-        TlsConfig { ca_file: Some(folder.path().join("ca.pem")), ..TlsConfig::default() },
-        TlsConfig { pin_sha256: Some(pin), ..TlsConfig::default() },
-        TlsConfig { insecure: true, ..TlsConfig::default() },
-    ];
+    let trusted = [TlsConfig::CaFile(folder.path().join("ca.pem")), TlsConfig::Pinned(pin), TlsConfig::Insecure];
     for tls in trusted {
         let mut socket = WebSocket::connect(&soon(), &origin, "/api", &tls).await.unwrap();
         socket.send(&soon(), "hello".to_owned()).await.unwrap();
@@ -140,7 +149,7 @@ async fn a_websocket_trusts_the_same() {
     // The authority's own certificate is not the server's.
     let own = CertificateDer::from_pem_slice(authority.ca_pem().as_bytes()).unwrap();
     let own = String::from_utf8(sha256_hex(&own).to_vec()).unwrap();
-    let distrusted = [TlsConfig::default(), TlsConfig { pin_sha256: Some(own), ..TlsConfig::default() }];
+    let distrusted = [TlsConfig::default(), TlsConfig::Pinned(own)];
     for tls in distrusted {
         let error = WebSocket::connect(&soon(), &origin, "/api", &tls).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");

@@ -395,11 +395,15 @@ fn bad_input_names_the_place_and_gives_a_hint() {
             assert!(err(&answer).contains(words), "{line}: {}", err(&answer));
         }
     }
-    // A missing secret and an untrusted certificate are those sources' own trouble.
+    // A missing secret, a missing CA file and an untrusted certificate are those sources' own trouble.
     let config = demo.changed("nosecret.toml", |text| text.replacen("nas-1.key", "gone.key", 1));
     let answer = query(&config, "SELECT count(*) FROM events", &["--from", "-30d"]);
     assert_eq!(answer.status.code(), Some(3), "{}", err(&answer));
     assert!(err(&answer).contains("gone.key"), "{}", err(&answer));
+    let config = demo.changed("noca.toml", |text| text.replacen("ca.pem", "gone.pem", 1));
+    let answer = query(&config, "SELECT count(*) FROM events", &["--from", "-30d"]);
+    assert_eq!(answer.status.code(), Some(3), "{}", err(&answer));
+    assert!(err(&answer).contains("ca_file") && err(&answer).contains("gone.pem"), "{}", err(&answer));
     let config = demo.changed("untrusted.toml", |text| {
         text.lines().filter(|line| !line.starts_with("tls")).collect::<Vec<_>>().join("\n")
     });
