@@ -163,7 +163,7 @@ fn every_statement_that_binds_an_adapter_has_a_case_that_exists() {
                 continue;
             }
             let case = rest.rsplit(" | ").next().unwrap();
-            let named: Vec<&str> = quoted(case).filter(|word| word.contains('_')).collect();
+            let named: Vec<&str> = quoted(case).collect();
             let exists = |word: &&str| functions.contains(word.rsplit("::").next().unwrap());
             if !numbers.insert(number.to_owned()) {
                 wrong.push(format!("{number} is there twice"));
