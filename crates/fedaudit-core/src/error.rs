@@ -63,11 +63,13 @@ impl fmt::Display for ErrorKind {
 }
 
 /// An error with its kind, the place it happened at and, where one is known, what to try.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
+    #[serde(default)]
     place: Option<String>,
+    #[serde(default)]
     hint: Option<String>,
 }
 

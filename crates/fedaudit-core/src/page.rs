@@ -28,7 +28,8 @@ impl Page {
 }
 
 /// Whether there is more.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Next {
     /// More may follow from here.
     More(Cursor),

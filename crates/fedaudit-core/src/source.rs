@@ -75,7 +75,7 @@ pub enum StreamKind {
 }
 
 /// Whether a bound of the product's own time filter belongs to the range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
     /// It does.
@@ -83,11 +83,12 @@ pub enum Bound {
     /// It does not.
     Exclusive,
     /// The product has no such bound; the plugin stops reading instead.
+    #[default]
     None,
 }
 
 /// In which order a stream can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// Oldest first only.
@@ -97,6 +98,7 @@ pub enum Order {
     /// As asked.
     Either,
     /// None that can be relied on.
+    #[default]
     None,
 }
 
@@ -143,7 +145,7 @@ pub struct Pairing {
     pub restarts: Vec<Action>,
 }
 
-/// One feed of a source.
+/// One feed of a source. As JSON it needs its name and kind; the rest is as in [`StreamInfo::new`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StreamInfo {
     /// Its name: `audit.SMB`, `vim.events`, `sessions`.
@@ -151,33 +153,55 @@ pub struct StreamInfo {
     /// Which table it fills.
     pub kind: StreamKind,
     /// The product's own field that the window is pushed to.
+    #[serde(default)]
     pub time_field: String,
     /// Lower bound of the product's time filter.
+    #[serde(default)]
     pub lower_bound: Bound,
     /// Upper bound of the product's time filter.
+    #[serde(default)]
     pub upper_bound: Bound,
     /// Granularity of its times.
+    #[serde(default = "finest")]
     pub granularity: Duration,
     /// Longest window the product accepts in one request.
+    #[serde(default)]
     pub max_window: Option<Duration>,
     /// In which order it can be read.
+    #[serde(default)]
     pub order: Order,
     /// What it can filter by.
+    #[serde(default)]
     pub pushable: Vec<Pushable>,
     /// History kept, where it is documented; the product's own statement in `observed` wins.
+    #[serde(default)]
     pub history: Option<Duration>,
     /// How long after the fact a row may still appear.
+    #[serde(default)]
     pub lateness: Duration,
     /// Whether new rows can be waited for.
+    #[serde(default)]
     pub follow: bool,
     /// How many windows may be read at once.
+    #[serde(default = "one_by_one")]
     pub parallel_windows: usize,
     /// How far before a window the product has to be read, because a record's own time is that of an earlier thing.
+    #[serde(default)]
     pub look_back: Duration,
     /// What it can never show.
+    #[serde(default)]
     pub blind_spots: Vec<BlindSpot>,
     /// How sessions are rebuilt from it; none if they are not.
+    #[serde(default)]
     pub pairing: Option<Pairing>,
+}
+
+fn finest() -> Duration {
+    Duration::from_micros(1)
+}
+
+fn one_by_one() -> usize {
+    1
 }
 
 impl StreamInfo {
@@ -189,14 +213,14 @@ impl StreamInfo {
             time_field: String::new(),
             lower_bound: Bound::None,
             upper_bound: Bound::None,
-            granularity: Duration::from_micros(1),
+            granularity: finest(),
             max_window: None,
             order: Order::None,
             pushable: Vec::new(),
             history: None,
             lateness: Duration::ZERO,
             follow: false,
-            parallel_windows: 1,
+            parallel_windows: one_by_one(),
             look_back: Duration::ZERO,
             blind_spots: Vec::new(),
             pairing: None,
@@ -213,6 +237,7 @@ impl StreamInfo {
 
 /// What [`AuditSource::check`] found.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SourceHealth {
     /// Version the product reports.
     pub product_version: Option<String>,

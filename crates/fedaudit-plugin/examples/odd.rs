@@ -1,0 +1,125 @@
+//! A plugin that behaves as its settings say, for the tests of the interface: mostly badly.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fedaudit_core::{
+    Action, AddressKind, AuditSource, Context, EndReason, Error, ErrorKind, EventBuilder, EventRow, Meter, Outcome,
+    Page, PageRequest, Plugin, Result, SourceHealth, SourceInfo, StreamInfo, StreamKind, Time,
+};
+use serde::Deserialize;
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Odd;
+
+/// Its settings.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    does: String,
+    #[serde(default)]
+    rows: usize,
+}
+
+impl Plugin for Odd {
+    const TYPE: &'static str = "odd";
+    type Config = Config;
+
+    fn build(_name: &str, config: Config) -> Result<Box<dyn AuditSource>> {
+        match config.does.as_str() {
+            "panics in build" => panic!("on purpose"),
+            "hangs in build" => std::thread::sleep(Duration::from_hours(1)),
+            "fails in build" => return Err(Error::new(ErrorKind::Config, "no").at("does").hint("say something else")),
+            _ => {}
+        }
+        let mut info = SourceInfo {
+            product: "odd".into(),
+            plugin: "odd".into(),
+            plugin_version: "1".into(),
+            origin: "https://odd.example".into(),
+            streams: vec![StreamInfo::new("log", StreamKind::Events)],
+        };
+        if config.does == "two streams of a name" {
+            info.streams.push(StreamInfo::new("log", StreamKind::Events));
+        }
+        Ok(Box::new(Source { info, config, dropped: Arc::default() }))
+    }
+}
+
+#[derive(Debug)]
+struct Source {
+    info: SourceInfo,
+    config: Config,
+    /// Fetches whose future was dropped before its end.
+    dropped: Arc<AtomicUsize>,
+}
+
+struct Count(Arc<AtomicUsize>);
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl AuditSource for Source {
+    fn info(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    async fn check(&self, cx: &Context) -> Result<SourceHealth> {
+        assert!(self.config.does != "panics in check", "on purpose");
+        Ok(SourceHealth {
+            account: Some(format!("{} {}", cx.source, cx.source_key)),
+            server_time: Some(cx.now()),
+            notes: vec![format!("{} dropped", self.dropped.load(Ordering::Relaxed))],
+            ..SourceHealth::default()
+        })
+    }
+
+    async fn fetch(&self, cx: &Context, _: &PageRequest) -> Result<Page> {
+        Meter::count(&cx.meter.requests);
+        cx.meter.bytes.fetch_add(77, Ordering::Relaxed);
+        match self.config.does.as_str() {
+            "panics in fetch" => panic!("on purpose"),
+            "panics in a task" => {
+                let task = tokio::spawn(async { panic!("on purpose") }).await;
+                return Err(Error::new(ErrorKind::Internal, task.unwrap_err().to_string()));
+            }
+            "hangs and can be cancelled" => {
+                let _count = Count(Arc::clone(&self.dropped));
+                tokio::time::sleep(Duration::from_hours(1)).await;
+            }
+            "hangs" => std::thread::sleep(Duration::from_hours(1)),
+            "aborts" => std::process::abort(),
+            _ => {}
+        }
+        let mut rows = EventBuilder::new(&cx.source_key);
+        for number in 0..self.config.rows {
+            let id = number.to_string();
+            let row = EventRow {
+                time: Time::from_micros(1_700_000_000_000_000 + number as i64),
+                event_code: "odd",
+                action: Action::Login,
+                outcome: Outcome::Success,
+                user_name: Some("ana"),
+
+                src_kind: AddressKind::None,
+                raw: "{}",
+                ..EventRow::new()
+            };
+            rows.push(&[Some(&id)], &[], &row);
+        }
+        Ok(Page::last(rows.finish()?, EndReason::SinglePage))
+    }
+
+    async fn close(&self, _: &Context) -> Result<()> {
+        Ok(())
+    }
+}
+
+fedaudit_plugin::export_plugin!(Odd);

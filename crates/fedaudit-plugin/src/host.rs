@@ -1,0 +1,221 @@
+//! The host's side: loads a library once, checks what can be checked, and makes sources of it.
+//!
+//! A library is code of this process: what it does to memory is not checked. What it hands over is: statuses, texts and
+//! rows that are not as agreed are that source's errors. Whoever trusts a library less runs it in a process of its own.
+
+mod file;
+mod import;
+mod running;
+mod source;
+
+use std::ffi::c_void;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fedaudit_core::{AuditSource, Error, ErrorKind, Result, SourceInfo};
+use libloading::Library;
+
+use self::running::within;
+use self::source::LoadedSource;
+use crate::abi::{
+    self, ABI_MAJOR, ABI_MINOR, Ask, Bytes, Cancel, Create, Fetch, Host, OK, Release, SYMBOL, Slice, Start,
+    TABLE_SIZE_1_0, Table,
+};
+use crate::wire::{Described, read};
+
+/// Longest time for a library to start, and for a source to be made: neither asks a product anything.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// A loaded library. It is never unloaded: its threads may run, and its rows may be read, for as long as the process
+/// lives.
+#[derive(Clone)]
+pub struct LoadedPlugin {
+    path: PathBuf,
+    kind: String,
+    functions: Functions,
+}
+
+/// A table that has everything.
+#[derive(Clone, Copy)]
+struct Functions {
+    start: Start,
+    create: Create,
+    check: Ask,
+    fetch: Fetch,
+    close: Ask,
+    cancel: Option<Cancel>,
+    release: Release,
+}
+
+impl LoadedPlugin {
+    /// Loads a library. With `allowed`, only a file whose SHA-256 (hex) is among them.
+    ///
+    /// Loading runs code of the library, so everything about the file is checked before.
+    pub fn load(path: &Path, allowed: Option<&[String]>) -> Result<Self> {
+        Self::loaded(path, allowed).map_err(|error| error.at(path.display()))
+    }
+
+    fn loaded(path: &Path, allowed: Option<&[String]>) -> Result<Self> {
+        let path = path.canonicalize().map_err(|error| unusable(error.to_string()))?;
+        file::check(&path, allowed)?;
+        // SAFETY: the interface promises that loading has no effects; the file is one that this installation trusts.
+        let library = unsafe { Library::new(&path) }.map_err(|error| unusable(error.to_string()))?;
+        // SAFETY: the type of the symbol is part of the interface.
+        let entry = unsafe { library.get::<abi::Entry>(SYMBOL) }.map(|symbol| *symbol).map_err(|_| {
+            unusable(format!("it exports no `{SYMBOL}`: not a plugin of fedaudit"))
+                .hint("a Rust crate needs crate-type = [\"cdylib\"] and export_plugin!")
+        })?;
+        std::mem::forget(library);
+        let functions = Functions::of(within(START_LIMIT, "giving its table", move || {
+            // SAFETY: part of the interface.
+            Ok(Shared(unsafe { entry() }))
+        })?)?;
+        let start = functions.start;
+        let described = within(START_LIMIT, "starting", move || {
+            // SAFETY: part of the interface; the host lives as long as the process.
+            ask(|out| unsafe { start(&raw const HOST, out) })
+        })?;
+        let Described { kind } = read(&described, "description")?;
+        if kind.is_empty() {
+            return Err(unusable("its type is empty"));
+        }
+        Ok(Self { path, kind, functions })
+    }
+
+    /// The word in `type = "…"`.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a source of its settings, a JSON object.
+    pub fn build(&self, name: &str, settings: &serde_json::Value) -> Result<Box<dyn AuditSource>> {
+        let functions = self.functions;
+        let (name, settings) = (name.to_owned(), settings.to_string());
+        let (Shared(source), info) = within(START_LIMIT, "making a source", move || {
+            let mut source: *mut c_void = std::ptr::null_mut();
+            let info = ask(|out| {
+                let (name, settings) = (Slice::of(name.as_bytes()), Slice::of(settings.as_bytes()));
+                // SAFETY: part of the interface; everything is lent for the call.
+                unsafe { (functions.create)(name, settings, &raw mut source, out) }
+            })?;
+            Ok((Shared(source), info))
+        })?;
+        let loaded = LoadedSource::new(functions, source, read(&info, "SourceInfo")?);
+        plausible(loaded.info())?;
+        Ok(Box::new(loaded))
+    }
+}
+
+impl fmt::Debug for LoadedPlugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadedPlugin").field("path", &self.path).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl Functions {
+    fn of(Shared(table): Shared<*const Table>) -> Result<Self> {
+        if table.is_null() {
+            return Err(unusable("its table is NULL"));
+        }
+        // SAFETY: every version of the table begins with these three.
+        let (major, minor, size) = unsafe {
+            (
+                (&raw const (*table).abi_major).read(),
+                (&raw const (*table).abi_minor).read(),
+                (&raw const (*table).size).read(),
+            )
+        };
+        if major != ABI_MAJOR {
+            let newer =
+                if major > ABI_MAJOR { "a newer fedaudit is needed" } else { "build it with a newer fedaudit-plugin" };
+            return Err(unusable(format!(
+                "it was built for version {major}.{minor} of the interface, this fedaudit has {ABI_MAJOR}.{ABI_MINOR}"
+            ))
+            .hint(newer));
+        }
+        if size < TABLE_SIZE_1_0 {
+            return Err(unusable(format!("its table of {size} bytes is shorter than that of version {ABI_MAJOR}.0")));
+        }
+        // SAFETY: a table of this major version and at least this size; all fields of ours are within that size.
+        let table = unsafe { table.read() };
+        Ok(Self {
+            start: needed(table.start, "start")?,
+            create: needed(table.create, "create")?,
+            check: needed(table.check, "check")?,
+            fetch: needed(table.fetch, "fetch")?,
+            close: needed(table.close, "close")?,
+            cancel: table.cancel,
+            release: needed(table.release, "release")?,
+        })
+    }
+}
+
+fn needed<T>(function: Option<T>, name: &str) -> Result<T> {
+    function.ok_or_else(|| unusable(format!("`{name}` of its table is NULL")))
+}
+
+fn unusable(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Config, text)
+}
+
+/// A pointer that the interface allows on any thread.
+struct Shared<T>(T);
+
+// SAFETY: sources, tables and their functions may be used on any thread, as the interface demands.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Shared<T> {}
+
+/// Calls a function of the table and reads its answer or its error.
+fn ask(function: impl FnOnce(*mut Bytes) -> i32) -> Result<Vec<u8>> {
+    let mut out = Bytes::empty();
+    let status = function(&raw mut out);
+    // SAFETY: empty, or as the plugin wrote it.
+    let bytes = unsafe { out.take() };
+    if status == OK {
+        return Ok(bytes);
+    }
+    Err(read(&bytes, "error").unwrap_or_else(|_| {
+        let text = String::from_utf8_lossy(&bytes);
+        Error::new(ErrorKind::Malformed, format!("the plugin failed with status {status} and without an error: {text}"))
+    }))
+}
+
+/// What a source says of itself decides what it is asked: nonsense is better found now.
+fn plausible(info: &SourceInfo) -> Result<()> {
+    let wrong = |text: String| Err(Error::new(ErrorKind::Malformed, text).at("the plugin's SourceInfo"));
+    if info.product.is_empty() || info.origin.is_empty() {
+        return wrong("product or origin is empty".into());
+    }
+    for (index, stream) in info.streams.iter().enumerate() {
+        if info.streams[..index].iter().any(|other| other.name == stream.name) {
+            return wrong(format!("two streams are named '{}'", stream.name));
+        }
+        let table = import::table(stream.kind);
+        if let Some(pushable) = stream.pushable.iter().find(|pushable| table.column(&pushable.column).is_none()) {
+            return wrong(format!("stream '{}': there is no column '{}'", stream.name, pushable.column));
+        }
+    }
+    Ok(())
+}
+
+static HOST: Host = Host { size: size_of::<Host>(), max_level: abi::LOG_DEBUG, log: Some(log) };
+
+unsafe extern "C" fn log(level: u32, target: Slice, message: Slice) {
+    // SAFETY: lent for this call.
+    let (target, message) = unsafe { (target.bytes(), message.bytes()) };
+    let (from, message) = (String::from_utf8_lossy(target), String::from_utf8_lossy(message));
+    match level {
+        abi::LOG_ERROR => tracing::error!(target: "fedaudit_plugin::library", %from, "{message}"),
+        abi::LOG_WARN => tracing::warn!(target: "fedaudit_plugin::library", %from, "{message}"),
+        abi::LOG_INFO => tracing::info!(target: "fedaudit_plugin::library", %from, "{message}"),
+        abi::LOG_DEBUG => tracing::debug!(target: "fedaudit_plugin::library", %from, "{message}"),
+        _ => tracing::trace!(target: "fedaudit_plugin::library", %from, "{message}"),
+    }
+}

@@ -1,0 +1,63 @@
+//! Rows that come from a library: nothing is believed that can be checked.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi};
+use arrow_array::{Array as _, RecordBatch, StructArray};
+use fedaudit_core::columns::Table;
+use fedaudit_core::rows::{EVENTS, SESSIONS};
+use fedaudit_core::{Error, ErrorKind, Result, StreamKind};
+
+/// The table that a stream fills.
+pub(super) fn table(kind: StreamKind) -> &'static Table {
+    match kind {
+        StreamKind::Events => &EVENTS,
+        StreamKind::Sessions => &SESSIONS,
+    }
+}
+
+/// The rows of a page, with the page schema of its table.
+pub(super) fn rows(schema: &FFI_ArrowSchema, array: FFI_ArrowArray, kind: StreamKind) -> Result<RecordBatch> {
+    let wrong = |text: String| Error::new(ErrorKind::Malformed, text).at("the plugin's rows");
+    if array.is_released() {
+        return Err(wrong("there are none, not even none of them".into()));
+    }
+    // Structures that contradict each other make arrow panic in places.
+    let imported = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: structures of the C Data Interface, as the interface demands.
+        let mut data = unsafe { from_ffi(array, schema) }?;
+        data.align_buffers();
+        data.validate_full()?;
+        Ok::<_, arrow_schema::ArrowError>(data)
+    }));
+    let data =
+        imported.map_err(|_| wrong("they contradict themselves".into()))?.map_err(|error| wrong(error.to_string()))?;
+    if !matches!(data.data_type(), arrow_schema::DataType::Struct(_)) {
+        return Err(wrong(format!("they are of type {}, not a struct of columns", data.data_type())));
+    }
+    let rows = StructArray::from(data);
+    if rows.null_count() > 0 {
+        return Err(wrong("a whole row is NULL".into()));
+    }
+    let expected = table(kind).page_schema();
+    for field in expected.fields() {
+        let column =
+            rows.column_by_name(field.name()).ok_or_else(|| wrong(format!("column '{}' is missing", field.name())))?;
+        if column.data_type() != field.data_type() {
+            return Err(wrong(format!(
+                "column '{}' is {}, not {}",
+                field.name(),
+                column.data_type(),
+                field.data_type()
+            )));
+        }
+    }
+    if rows.num_columns() != expected.fields().len() {
+        let unknown: Vec<&str> =
+            rows.column_names().into_iter().filter(|name| expected.index_of(name).is_err()).collect();
+        return Err(wrong(format!("unknown or repeated columns: {}", unknown.join(", "))));
+    }
+    let columns = expected.fields().iter().filter_map(|field| rows.column_by_name(field.name()).cloned()).collect();
+    // A NULL where the column allows none is an error here.
+    RecordBatch::try_new(expected, columns).map_err(|error| wrong(error.to_string()))
+}
