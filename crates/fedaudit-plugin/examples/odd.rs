@@ -1,4 +1,5 @@
 //! A plugin that behaves as its settings say, for the tests of the interface: mostly badly.
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::infinite_loop, reason = "bad behaviour is its purpose")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +23,9 @@ pub struct Config {
     does: String,
     #[serde(default)]
     rows: usize,
+    /// Only here to be a reference to a variable.
+    #[serde(default, rename = "secret")]
+    _secret: Option<String>,
 }
 
 impl Plugin for Odd {
@@ -96,6 +100,23 @@ impl AuditSource for Source {
             }
             "hangs" => std::thread::sleep(Duration::from_hours(1)),
             "aborts" => std::process::abort(),
+            "exits" => std::process::exit(3),
+            "takes 10 GB" => drop(std::hint::black_box(vec![1u8; 10 << 30])),
+            "opens files" => {
+                let files: Vec<_> = (0..1000).map(|_| std::fs::File::open("/dev/null")).collect();
+                if let Some(Err(error)) = files.into_iter().find(Result::is_err) {
+                    return Err(Error::new(ErrorKind::Unavailable, error.to_string()));
+                }
+            }
+            "prints" => println!("to stdout"),
+            "loops" => loop {
+                std::hint::spin_loop();
+            },
+            "tells its environment" => {
+                let mut names: Vec<String> = std::env::vars().map(|(name, _)| name).collect();
+                names.sort();
+                return Err(Error::new(ErrorKind::Unsupported, names.join(" ")));
+            }
             _ => {}
         }
         let mut rows = EventBuilder::new(&cx.source_key);

@@ -4,7 +4,7 @@
 //! it; a panic anywhere below becomes an error of that call.
 
 mod calls;
-mod log;
+pub(crate) mod log;
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -136,11 +136,10 @@ unsafe extern "C" fn fetch(
         let request: PageRequest = serde_json::from_slice(request)
             .map_err(|error| Error::new(ErrorKind::Internal, format!("the request cannot be read: {error}")))?;
         let page = guest.source.fetch(&cx, &request).await?;
-        let rest =
-            PageRest { next: page.next, frontier: page.frontier, observed: page.observed, rejected: page.rejected };
+        let (rest, rows) = PageRest::of(page);
         let rest = json(&rest)?;
         let broken = |error| Error::new(ErrorKind::Internal, format!("rows cannot be handed over: {error}"));
-        let (array, schema) = to_ffi(&StructArray::from(page.rows).into_data()).map_err(broken)?;
+        let (array, schema) = to_ffi(&StructArray::from(rows).into_data()).map_err(broken)?;
         // SAFETY: the host's variables for them.
         unsafe {
             places.schema.write(schema);

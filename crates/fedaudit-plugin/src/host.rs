@@ -4,8 +4,8 @@
 //! rows that are not as agreed are that source's errors. Whoever trusts a library less runs it in a process of its own.
 
 mod file;
-mod import;
-mod running;
+pub(crate) mod import;
+pub(crate) mod running;
 mod source;
 
 use std::ffi::c_void;
@@ -34,6 +34,8 @@ pub struct LoadedPlugin {
     path: PathBuf,
     kind: String,
     functions: Functions,
+    /// What follows when a call has to be left behind.
+    left_behind: fn(),
 }
 
 /// A table that has everything.
@@ -80,7 +82,14 @@ impl LoadedPlugin {
         if kind.is_empty() {
             return Err(unusable("its type is empty"));
         }
-        Ok(Self { path, kind, functions })
+        Ok(Self { path, kind, functions, left_behind: || {} })
+    }
+
+    /// The same, with something to do when a call did not come back and is left behind.
+    #[cfg(unix)]
+    pub(crate) fn or_else(mut self, left_behind: fn()) -> Self {
+        self.left_behind = left_behind;
+        self
     }
 
     /// The word in `type = "…"`.
@@ -106,7 +115,7 @@ impl LoadedPlugin {
             })?;
             Ok((Shared(source), info))
         })?;
-        let loaded = LoadedSource::new(functions, source, read(&info, "SourceInfo")?);
+        let loaded = LoadedSource::new(functions, source, read(&info, "SourceInfo")?, self.left_behind);
         plausible(loaded.info())?;
         Ok(Box::new(loaded))
     }
@@ -188,7 +197,7 @@ fn ask(function: impl FnOnce(*mut Bytes) -> i32) -> Result<Vec<u8>> {
 }
 
 /// What a source says of itself decides what it is asked: nonsense is better found now.
-fn plausible(info: &SourceInfo) -> Result<()> {
+pub(crate) fn plausible(info: &SourceInfo) -> Result<()> {
     let wrong = |text: String| Err(Error::new(ErrorKind::Malformed, text).at("the plugin's SourceInfo"));
     if info.product.is_empty() || info.origin.is_empty() {
         return wrong("product or origin is empty".into());

@@ -14,4 +14,6 @@
 pub mod abi;
 pub mod guest;
 pub mod host;
+#[cfg(unix)]
+pub mod process;
 mod wire;

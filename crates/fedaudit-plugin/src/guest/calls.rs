@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use fedaudit_core::{Clock, Context, Error, ErrorKind, Meter, MeterReading, Result, Time};
 
 use crate::abi::{self, Call};
+use crate::wire::counted;
 
 /// A call while it runs.
 pub(super) struct Called<'c> {
@@ -19,7 +20,7 @@ unsafe impl Send for Called<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Called<'_> {}
 
-impl<'c> Called<'c> {
+impl Called<'_> {
     /// # Safety
     /// The call is lent for `'c`.
     pub(super) unsafe fn new(call: *const Call) -> Result<Self> {
@@ -54,17 +55,9 @@ impl<'c> Called<'c> {
         let Some(count) = self.call.count else { return };
         let mut told = lock(&self.told);
         let now = meter.read();
-        for (counter, now, before) in [
-            (abi::COUNT_REQUESTS, now.requests, told.requests),
-            (abi::COUNT_RETRIES, now.retries, told.retries),
-            (abi::COUNT_THROTTLED, now.throttled, told.throttled),
-            (abi::COUNT_LOGINS, now.logins, told.logins),
-            (abi::COUNT_BYTES, now.bytes, told.bytes),
-        ] {
-            if now > before {
-                // SAFETY: the host's function with the host's pointer.
-                unsafe { count(self.call.host, counter, now - before) };
-            }
+        for (counter, amount) in counted(*told, now) {
+            // SAFETY: the host's function with the host's pointer.
+            unsafe { count(self.call.host, counter, amount) };
         }
         *told = now;
     }

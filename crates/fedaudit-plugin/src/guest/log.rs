@@ -10,7 +10,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use crate::abi::{self, Host, Slice};
 
 /// Forwards from now on. In a program that has a log of its own, such as a test, that one stays.
-pub(super) fn forward(host: Option<&'static Host>) {
+pub(crate) fn forward(host: Option<&'static Host>) {
     let Some(host) = host.filter(|host| host.size >= size_of::<Host>() && host.log.is_some()) else { return };
     let _ = tracing::subscriber::set_global_default(Forward { host, spans: AtomicU64::new(1) });
 }

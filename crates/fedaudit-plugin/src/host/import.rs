@@ -1,6 +1,7 @@
 //! Rows that come from a library: nothing is believed that can be checked.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi};
 use arrow_array::{Array as _, RecordBatch, StructArray};
@@ -9,7 +10,7 @@ use fedaudit_core::rows::{EVENTS, SESSIONS};
 use fedaudit_core::{Error, ErrorKind, Result, StreamKind};
 
 /// The table that a stream fills.
-pub(super) fn table(kind: StreamKind) -> &'static Table {
+pub(crate) fn table(kind: StreamKind) -> &'static Table {
     match kind {
         StreamKind::Events => &EVENTS,
         StreamKind::Sessions => &SESSIONS,
@@ -18,7 +19,6 @@ pub(super) fn table(kind: StreamKind) -> &'static Table {
 
 /// The rows of a page, with the page schema of its table.
 pub(super) fn rows(schema: &FFI_ArrowSchema, array: FFI_ArrowArray, kind: StreamKind) -> Result<RecordBatch> {
-    let wrong = |text: String| Error::new(ErrorKind::Malformed, text).at("the plugin's rows");
     if array.is_released() {
         return Err(wrong("there are none, not even none of them".into()));
     }
@@ -39,25 +39,35 @@ pub(super) fn rows(schema: &FFI_ArrowSchema, array: FFI_ArrowArray, kind: Stream
     if rows.null_count() > 0 {
         return Err(wrong("a whole row is NULL".into()));
     }
+    as_agreed(&RecordBatch::from(rows), kind)
+}
+
+/// The rows with the page schema of their table, if that is what they hold.
+pub(crate) fn as_agreed(rows: &RecordBatch, kind: StreamKind) -> Result<RecordBatch> {
     let expected = table(kind).page_schema();
+    let mut columns = Vec::with_capacity(expected.fields().len());
     for field in expected.fields() {
-        let column =
-            rows.column_by_name(field.name()).ok_or_else(|| wrong(format!("column '{}' is missing", field.name())))?;
-        if column.data_type() != field.data_type() {
-            return Err(wrong(format!(
-                "column '{}' is {}, not {}",
-                field.name(),
-                column.data_type(),
-                field.data_type()
-            )));
+        let (name, wanted) = (field.name(), field.data_type());
+        let column = rows.column_by_name(name).ok_or_else(|| wrong(format!("column '{name}' is missing")))?;
+        if column.data_type() != wanted {
+            return Err(wrong(format!("column '{name}' is {}, not {wanted}", column.data_type())));
         }
+        columns.push(Arc::clone(column));
     }
-    if rows.num_columns() != expected.fields().len() {
-        let unknown: Vec<&str> =
-            rows.column_names().into_iter().filter(|name| expected.index_of(name).is_err()).collect();
+    if rows.num_columns() != columns.len() {
+        let given = rows.schema();
+        let unknown: Vec<&str> = given
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .filter(|name| expected.index_of(name).is_err())
+            .collect();
         return Err(wrong(format!("unknown or repeated columns: {}", unknown.join(", "))));
     }
-    let columns = expected.fields().iter().filter_map(|field| rows.column_by_name(field.name()).cloned()).collect();
     // A NULL where the column allows none is an error here.
     RecordBatch::try_new(expected, columns).map_err(|error| wrong(error.to_string()))
+}
+
+fn wrong(text: String) -> Error {
+    Error::new(ErrorKind::Malformed, text).at("the plugin's rows")
 }

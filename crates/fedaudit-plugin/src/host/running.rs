@@ -14,13 +14,14 @@ use fedaudit_core::{Context, Error, ErrorKind, Result};
 use tokio::sync::oneshot;
 
 use super::source::Handle;
-use crate::abi::{self, Call, Slice};
+use crate::abi::{Call, Slice};
+use crate::wire;
 
 /// Time to come back after being cancelled.
-pub(super) const GRACE: Duration = Duration::from_secs(2);
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 /// Makes a call for which nobody waits longer than this; it is left behind then.
-pub(super) fn within<T: Send + 'static>(
+pub(crate) fn within<T: Send + 'static>(
     limit: Duration,
     what: &str,
     work: impl FnOnce() -> Result<T> + Send + 'static,
@@ -34,7 +35,7 @@ pub(super) fn within<T: Send + 'static>(
     })
 }
 
-fn spawn(work: impl FnOnce() + Send + 'static) -> Result<()> {
+pub(crate) fn spawn(work: impl FnOnce() + Send + 'static) -> Result<()> {
     thread::Builder::new()
         .name("plugin".into())
         .spawn(work)
@@ -145,17 +146,7 @@ unsafe extern "C" fn cancelled(host: *mut c_void) -> i32 {
 
 unsafe extern "C" fn count(host: *mut c_void, counter: u32, amount: u64) {
     // SAFETY: called as documented.
-    let meter = &unsafe { lent(host) }.cx.meter;
-    let counter = match counter {
-        abi::COUNT_REQUESTS => &meter.requests,
-        abi::COUNT_RETRIES => &meter.retries,
-        abi::COUNT_THROTTLED => &meter.throttled,
-        abi::COUNT_LOGINS => &meter.logins,
-        abi::COUNT_BYTES => &meter.bytes,
-        // A counter of a later version.
-        _ => return,
-    };
-    counter.fetch_add(amount, Ordering::Relaxed);
+    wire::count(&unsafe { lent(host) }.cx.meter, counter, amount);
 }
 
 /// Stops a call when it is dropped.

@@ -19,6 +19,7 @@ pub(super) struct Handle {
     functions: Functions,
     source: *mut c_void,
     abandoned: AtomicBool,
+    left_behind: fn(),
 }
 
 // SAFETY: a source may be called on any thread, as the interface demands.
@@ -33,6 +34,7 @@ impl Handle {
 
     pub(super) fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
+        (self.left_behind)();
     }
 
     pub(super) fn cancel(&self, call: *const Call) {
@@ -69,8 +71,9 @@ pub(super) struct LoadedSource {
 }
 
 impl LoadedSource {
-    pub(super) fn new(functions: Functions, source: *mut c_void, info: SourceInfo) -> Self {
-        Self { handle: Arc::new(Handle { functions, source, abandoned: AtomicBool::new(false) }), info }
+    pub(super) fn new(functions: Functions, source: *mut c_void, info: SourceInfo, left_behind: fn()) -> Self {
+        let handle = Handle { functions, source, abandoned: AtomicBool::new(false), left_behind };
+        Self { handle: Arc::new(handle), info }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Libraries that are loaded, behave and misbehave.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod foreign;
 mod header;
+mod isolated;
 mod rust;
 mod support;

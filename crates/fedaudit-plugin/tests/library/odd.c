@@ -140,6 +140,19 @@ static int32_t no_children(struct ArrowSchema *schema, struct ArrowArray *rows) 
   return FEDAUDIT_OK;
 }
 
+static int32_t crash(struct ArrowSchema *schema, struct ArrowArray *rows) {
+  (void)schema;
+  (void)rows;
+  *(volatile int *)8 = 1;
+  return FEDAUDIT_OK;
+}
+static int32_t wild_offsets(struct ArrowSchema *schema, struct ArrowArray *rows) {
+  static const int32_t wild[3] = {0, 1, 2000000000};
+  column(schema, rows, "u", "ab");
+  buffers[1] = wild;
+  return FEDAUDIT_OK;
+}
+
 static int32_t fetch(void *source, const struct fedaudit_call *call, struct fedaudit_slice request, struct ArrowSchema *schema,
                      struct ArrowArray *rows, struct fedaudit_bytes *out) {
   (void)source;
@@ -147,7 +160,7 @@ static int32_t fetch(void *source, const struct fedaudit_call *call, struct feda
   (void)request;
   /* Every function is used, whatever the macro says. */
   int32_t (*const all[])(struct ArrowSchema *, struct ArrowArray *) = {
-      nothing, strange, no_utf8, null_buffer, few_buffers, short_child, unknown_format, no_children};
+      nothing, strange, no_utf8, null_buffer, few_buffers, short_child, unknown_format, no_children, crash, wild_offsets};
   (void)all;
   say(out, PAGE);
   return ROWS(schema, rows);

@@ -47,3 +47,8 @@ pub(crate) fn compiled(source: &str, defines: &[&str], folder: &Path) -> PathBuf
     assert!(command.status().unwrap().success(), "{command:?}");
     library
 }
+
+/// The program that cargo built of an example.
+pub(crate) fn program(name: &str) -> PathBuf {
+    example("odd").with_file_name(name)
+}

@@ -1,0 +1,171 @@
+//! The child: one library, one source, questions from a pipe.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufReader, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fedaudit_core::{AuditSource, Clock, Context, Error, ErrorKind, Meter, MeterReading, Result, Time};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use tokio::sync::Notify;
+
+use super::HANGS;
+use super::frame::{self, Answer, Question, What};
+use super::parent::Limits;
+use crate::abi::{Host, Slice};
+use crate::guest::log::forward;
+use crate::host::LoadedPlugin;
+use crate::wire::{PageRest, counted};
+
+/// How often what was counted is told while a call runs.
+const TELL_EVERY: Duration = Duration::from_millis(200);
+
+/// Where answers go.
+static ANSWERS: OnceLock<Mutex<File>> = OnceLock::new();
+
+/// Loads the library within its limits and answers questions until there are no more.
+pub fn serve(library: &Path, allowed: Option<&[String]>, limits: Limits) -> Result<()> {
+    let broken = |error: std::io::Error| Error::new(ErrorKind::Internal, error.to_string()).at("the plugin's process");
+    limit(limits).map_err(|error| broken(error.into()))?;
+    // What the library prints goes to the log, not between the answers.
+    let answers = rustix::io::dup(rustix::stdio::stdout()).map_err(|error| broken(error.into()))?;
+    rustix::stdio::dup2_stdout(rustix::stdio::stderr()).map_err(|error| broken(error.into()))?;
+    let _ = ANSWERS.set(Mutex::new(File::from(OwnedFd::from(answers))));
+    forward(Some(&HOST));
+    let mut questions = BufReader::new(std::io::stdin());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(broken)?;
+    let mut serving: Option<Arc<Serving>> = None;
+    while let Some((question, _)) = frame::read(&mut questions).map_err(broken)? {
+        match (question, &serving) {
+            (Question::Build { name, settings }, None) => {
+                let built = LoadedPlugin::load(library, allowed)
+                    .map(|plugin| plugin.or_else(|| std::process::exit(HANGS)))
+                    .and_then(|plugin| Ok((plugin.kind().to_owned(), plugin.build(&name, &settings)?)));
+                let answer = match built {
+                    Ok((kind, source)) => {
+                        let info = source.info().clone();
+                        serving = Some(Arc::new(Serving { source, running: Mutex::default() }));
+                        Answer::Built { kind, info }
+                    }
+                    Err(error) => Answer::NotBuilt(error),
+                };
+                say(&answer, &[]);
+            }
+            (Question::Call { id, what, source, source_key, now, deadline }, Some(serving)) => {
+                let cx = Context {
+                    source: source.into(),
+                    source_key: source_key.into(),
+                    clock: Arc::new(Ahead(now - system_micros())),
+                    deadline: deadline.map(Time::from_micros),
+                    meter: Arc::default(),
+                };
+                let wake = Arc::new(Notify::new());
+                serving.running().insert(id, Arc::clone(&wake));
+                runtime.spawn(Arc::clone(serving).answer(id, cx, what, wake));
+            }
+            (Question::Cancel { id }, Some(serving)) => {
+                if let Some(wake) = serving.running().get(&id) {
+                    wake.notify_one();
+                }
+            }
+            (question, _) => {
+                return Err(Error::new(ErrorKind::Internal, format!("unexpected question: {question:?}")));
+            }
+        }
+    }
+    // Threads of the library may still run: they end with the process.
+    std::process::exit(0)
+}
+
+struct Serving {
+    source: Box<dyn AuditSource>,
+    running: Mutex<HashMap<u64, Arc<Notify>>>,
+}
+
+impl Serving {
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Notify>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn answer(self: Arc<Self>, id: u64, cx: Context, what: What, wake: Arc<Notify>) {
+        let mut told = MeterReading::default();
+        let mut tell = |meter: &Meter| {
+            let now = meter.read();
+            for (counter, amount) in counted(told, now) {
+                say(&Answer::Count { id, counter, amount }, &[]);
+            }
+            told = now;
+        };
+        let mut tick = tokio::time::interval(TELL_EVERY);
+        let mut work = std::pin::pin!(self.done(&cx, what));
+        let done = loop {
+            tokio::select! {
+                done = &mut work => break done,
+                () = wake.notified() => break Err(Error::new(ErrorKind::Timeout, "the call was cancelled")),
+                _ = tick.tick() => tell(&cx.meter),
+            }
+        };
+        tell(&cx.meter);
+        self.running().remove(&id);
+        match done {
+            Ok((answer, body)) => say(&Answer::Done { id, answer }, &body),
+            Err(error) => say(&Answer::Failed { id, error }, &[]),
+        }
+    }
+
+    async fn done(&self, cx: &Context, what: What) -> Result<(serde_json::Value, Vec<u8>)> {
+        let unwritable = |error: serde_json::Error| Error::new(ErrorKind::Internal, error.to_string());
+        match what {
+            What::Check => Ok((serde_json::to_value(self.source.check(cx).await?).map_err(unwritable)?, Vec::new())),
+            What::Close => {
+                self.source.close(cx).await?;
+                Ok((serde_json::Value::Null, Vec::new()))
+            }
+            What::Fetch(request) => {
+                let (rest, rows) = PageRest::of(self.source.fetch(cx, &request).await?);
+                Ok((serde_json::to_value(rest).map_err(unwritable)?, frame::body_of(&rows)?))
+            }
+        }
+    }
+}
+
+/// A host that is gone needs no answers.
+fn say(answer: &Answer, body: &[u8]) {
+    let Some(answers) = ANSWERS.get() else { return };
+    let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+    if frame::write(&mut *answers, answer, body).and_then(|()| answers.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+fn limit(limits: Limits) -> rustix::io::Result<()> {
+    let to = |most: u64| Rlimit { current: Some(most), maximum: Some(most) };
+    // Memory that can be written to; address space alone costs nothing.
+    setrlimit(Resource::Data, to(limits.memory))?;
+    setrlimit(Resource::Nofile, to(limits.files))?;
+    setrlimit(Resource::Core, to(0))
+}
+
+/// The host's clock, as far ahead of this machine's as it was when the call was made.
+struct Ahead(i64);
+
+impl Clock for Ahead {
+    fn now(&self) -> Time {
+        Time::from_micros(system_micros() + self.0)
+    }
+}
+
+fn system_micros() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}
+
+static HOST: Host = Host { size: size_of::<Host>(), max_level: crate::abi::LOG_DEBUG, log: Some(log) };
+
+unsafe extern "C" fn log(level: u32, _: Slice, message: Slice) {
+    // SAFETY: lent for this call.
+    let message = String::from_utf8_lossy(unsafe { message.bytes() }).into_owned();
+    say(&Answer::Log { level, message }, &[]);
+}

@@ -1,0 +1,118 @@
+//! What goes over the pipes.
+
+use std::io::{self, Read, Write};
+
+use arrow_array::RecordBatch;
+use arrow_ipc::reader::StreamDecoder;
+use arrow_ipc::writer::StreamWriter;
+use fedaudit_core::{Error, ErrorKind, PageRequest, Result, SourceInfo};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Longest head and body: more is no page.
+const MOST_HEAD: usize = 64 << 20;
+const MOST_BODY: usize = 1 << 30;
+
+/// From the host.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Question {
+    /// Make a source; the first question.
+    Build { name: String, settings: serde_json::Value },
+    /// Make a call.
+    Call { id: u64, what: What, source: String, source_key: String, now: i64, deadline: Option<i64> },
+    /// Nobody waits for this call any more.
+    Cancel { id: u64 },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum What {
+    Check,
+    Fetch(PageRequest),
+    Close,
+}
+
+/// From the child.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Answer {
+    Built {
+        kind: String,
+        info: SourceInfo,
+    },
+    /// There is no source, and no second question.
+    NotBuilt(Error),
+    Count {
+        id: u64,
+        counter: u32,
+        amount: u64,
+    },
+    /// The answer of a call; a page's rows are the body.
+    Done {
+        id: u64,
+        answer: serde_json::Value,
+    },
+    Failed {
+        id: u64,
+        error: Error,
+    },
+    Log {
+        level: u32,
+        message: String,
+    },
+}
+
+/// Writes one frame and flushes it.
+pub(super) fn write(pipe: &mut impl Write, head: &impl Serialize, body: &[u8]) -> io::Result<()> {
+    let head = serde_json::to_vec(head)?;
+    pipe.write_all(&(head.len() as u64).to_le_bytes())?;
+    pipe.write_all(&(body.len() as u64).to_le_bytes())?;
+    pipe.write_all(&head)?;
+    pipe.write_all(body)?;
+    pipe.flush()
+}
+
+/// Reads one frame; none at the end.
+pub(super) fn read<T: DeserializeOwned>(pipe: &mut impl Read) -> io::Result<Option<(T, Vec<u8>)>> {
+    let mut lengths = [0; 16];
+    match pipe.read_exact(&mut lengths) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        other => other?,
+    }
+    let (head, body) = lengths.split_at(8);
+    let head = take(pipe, head, MOST_HEAD)?;
+    let body = take(pipe, body, MOST_BODY)?;
+    Ok(Some((serde_json::from_slice(&head)?, body)))
+}
+
+fn take(pipe: &mut impl Read, length: &[u8], most: usize) -> io::Result<Vec<u8>> {
+    let length = length.try_into().map_or(u64::MAX, u64::from_le_bytes);
+    if length > most as u64 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes")));
+    }
+    let mut bytes = Vec::new();
+    pipe.take(length).read_to_end(&mut bytes)?;
+    if (bytes.len() as u64) < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(bytes)
+}
+
+/// Rows as a body.
+pub(super) fn body_of(rows: &RecordBatch) -> Result<Vec<u8>> {
+    let broken = |error: arrow_schema::ArrowError| Error::new(ErrorKind::Internal, error.to_string()).at("rows");
+    let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema()).map_err(broken)?;
+    writer.write(rows).map_err(broken)?;
+    writer.finish().map_err(broken)?;
+    writer.into_inner().map_err(broken)
+}
+
+/// The rows of a body, validated, without a copy of their values.
+pub(super) fn rows_of(body: Vec<u8>) -> Result<RecordBatch> {
+    let wrong = |text: String| Error::new(ErrorKind::Malformed, text).at("the plugin's rows");
+    let mut bytes = arrow_buffer::Buffer::from_vec(body);
+    let mut decoder = StreamDecoder::new();
+    let rows = decoder.decode(&mut bytes).map_err(|error| wrong(error.to_string()))?;
+    rows.ok_or_else(|| wrong("there are none, not even none of them".into()))
+}
