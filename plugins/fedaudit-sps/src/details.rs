@@ -138,6 +138,8 @@ impl Details {
             filter: filter::query(&request.predicates, &self.config.user_forms)
                 .filter(|_| detail != Detail::TrailDownloads),
             limit: SESSIONS_PER_PAGE,
+            // A session that has changed may have more entries.
+            repeats: true,
         };
         let mut progress: Progress = match &request.cursor {
             Some(cursor) => cursor.read()?,
