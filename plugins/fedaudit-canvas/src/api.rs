@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use fedaudit_core::{Context, Error, ErrorKind, Meter, Result, Secret};
-use fedaudit_transport::{Attempt, HttpClient, HttpRequest, HttpResponse, Login, Origin, PATIENCE, error_for, remaining, retry_after};
+use fedaudit_transport::{
+    Attempt, HttpClient, HttpRequest, HttpResponse, Login, Origin, PATIENCE, error_for, remaining, retry_after,
+};
 
 use crate::budget::Budget;
 use crate::config::Config;

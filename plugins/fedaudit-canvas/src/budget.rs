@@ -54,9 +54,7 @@ impl Budget {
                 Err(Error::new(ErrorKind::RateLimited, "the token's budget allowed no request before the deadline"))
             }),
         }
-        .map_err(|error| {
-            error.hint("another program may be using the same token: the budget is counted per token")
-        })
+        .map_err(|error| error.hint("another program may be using the same token: the budget is counted per token"))
     }
 
     async fn turn(&self, latest: Instant) -> Result<Permit<'_>> {

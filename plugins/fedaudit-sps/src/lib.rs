@@ -76,7 +76,8 @@ impl AuditSource for Source {
     }
 
     async fn check(&self, cx: &Context) -> Result<SourceHealth> {
-        let mut health = SourceHealth { account: Some(self.api.credentials.username.clone()), ..SourceHealth::default() };
+        let mut health =
+            SourceHealth { account: Some(self.api.credentials.username.clone()), ..SourceHealth::default() };
         match self.api.probe(cx).await {
             Ok(response) => {
                 health.server_time = response.server_time();

@@ -1,9 +1,10 @@
 //! Where a walk through the session list stands: data that fits into a cursor, and the rules for going on.
 //!
 //! A snapshot is frozen, its links can be followed. A basic search is alive: documents appear, vanish and, where they
-//! share an instant, change places. So its pages overlap: the last instant of a page, and the last session before it, are left
-//! to the next one, which has to begin before that instant. If it does not, documents have vanished and others may have been
-//! skipped: then the search begins anew from the last start time. What is left to the next page is taken as it is by then.
+//! share an instant, change places. So its pages overlap: the last instant of a page is left to the next one, which has to
+//! begin before that instant. If it does not, documents have vanished and others may have been skipped: then the search
+//! begins anew from the last start time. What is left to the next page is taken as it is by then; the one session that shows
+//! where the next page begins has been taken, and could be held back only if its whole instant were, and so on.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -213,7 +214,7 @@ impl Position {
         let (take, next) = match before {
             _ if self.unordered => (received, reached),
             // The next page begins with the last session before the instant.
-            2.. => (before - 1, offset + before as u64 - 1),
+            2.. => (before, reached - (received - before + 1) as u64),
             _ if page.limit < LARGEST_PAGE => {
                 self.wider = Some((page.limit * 4).min(LARGEST_PAGE));
                 (0, offset)

@@ -83,9 +83,9 @@ pub(crate) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Decodes one item of a list. The error says why it is no session document.
-    pub(crate) fn decode(item: &'a str, now: Time) -> Result<Self, String> {
-        let tape = Tape::parse(item)?;
+    /// Decodes one item of a list; the tape is used again for the next. The error says why it is no session document.
+    pub(crate) fn decode(item: &'a str, tape: &mut Tape<'a>, now: Time) -> Result<Self, String> {
+        tape.read(item)?;
         let mut outer = tape.root();
         let key = outer.text("key").ok_or("no key")?;
         outer.peek("body").ok_or("no body, although all fields were asked for")?;
@@ -301,9 +301,9 @@ impl<'a> Endpoint<'a> {
         let port = object.port("port").filter(|port| *port > 0);
         let ip_text = object.text("ip");
         let address = ip_text.as_deref().map(Address::parse).unwrap_or_default();
-        let name = object.peek("name").and_then(text_of);
-        let named = name.as_deref().map(Address::parse).unwrap_or_default();
         // The appliance repeats the address where it knows no name.
+        let name = object.peek("name").and_then(text_of);
+        let named = name.as_deref().filter(|_| name != ip_text).map(Address::parse).unwrap_or_default();
         let repeats = name == ip_text || (named.ip.is_some() && named.ip == address.ip);
         if repeats || (named.host.is_some() && address.host.is_none()) {
             object.take("name");

@@ -19,6 +19,7 @@ use crate::filter;
 use crate::info::{SESSION_EVENTS, SESSIONS};
 use crate::login::Accepted;
 use crate::normalize::{push_events, push_session};
+use crate::object::Tape;
 use crate::position::{LISTED, OVERLAP, Phase, Place, Position, Sighting};
 use crate::record::Record;
 
@@ -120,8 +121,9 @@ impl Walk<'_> {
             .map_err(|error| self.api.unreadable(&fetched.response, &error, &fetched.path))?;
         // Records are large: they are decoded into their place and not moved again.
         let (mut records, mut places, mut wrong) = (Vec::with_capacity(list.items.len()), Vec::new(), Vec::new());
+        let mut tape = Tape::default();
         for (at, item) in list.items.iter().enumerate() {
-            match Record::decode(item.get(), now) {
+            match Record::decode(item.get(), &mut tape, now) {
                 Ok(record) => {
                     records.push(record);
                     places.push(at);
@@ -154,7 +156,8 @@ impl Walk<'_> {
             if news == News::Nothing || !self.concerns(record, phase, position.running_listed) {
                 return false;
             }
-            let was_handed_out = news == News::Revision || (phase == Phase::Window && self.was_listed(record, position));
+            let was_handed_out =
+                news == News::Revision || (phase == Phase::Window && self.was_listed(record, position));
             changed += usize::from(was_handed_out && !self.repeats);
             self.repeats || !was_handed_out
         });
@@ -169,7 +172,7 @@ impl Walk<'_> {
         }
         if changed > 0 {
             observed.notes.push(format!(
-                "{changed} sessions changed while the list was read; their rows show the revision that was read first"
+                "sessions that changed while the list was read: {changed}; their rows show the revision that was read first"
             ));
         }
         let rejected = wrong
