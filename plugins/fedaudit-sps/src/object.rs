@@ -113,10 +113,10 @@ impl<'a> Reader<'_, 'a> {
         let begin = self.at;
         self.eat(b'"')?;
         let is_escaped = self.string()?;
-        match is_escaped {
-            false => self.text.get(begin + 1..self.at - 1).map(Cow::Borrowed),
-            true => text_of(self.text.get(begin..self.at)?),
+        if is_escaped {
+            return text_of(self.text.get(begin..self.at)?);
         }
+        self.text.get(begin + 1..self.at - 1).map(Cow::Borrowed)
     }
 
     /// One value, as it is written; the members of an object inside are found on the way.
@@ -320,10 +320,15 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
+    /// Room for so many bytes, so that most need no more.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes) }
+    }
+
     /// Adds a value under a name.
     pub(crate) fn member(&mut self, name: &'static str, value: &str) {
         self.open();
-        push_name(&mut self.text, &Cow::Borrowed(name));
+        push_name(&mut self.text, name);
         self.text.push_str(value);
     }
 
@@ -333,7 +338,7 @@ impl Rest {
             return;
         }
         self.open();
-        push_name(&mut self.text, &Cow::Borrowed(name));
+        push_name(&mut self.text, name);
         let begin = self.text.len();
         self.members(object, begin);
         self.text.push('}');
@@ -348,7 +353,14 @@ impl Rest {
     fn members(&mut self, object: &Object<'_, '_>, begin: usize) {
         for member in object.left().filter(|member| member.value != "null") {
             self.text.push(if self.text.len() == begin { '{' } else { ',' });
-            push_name(&mut self.text, &member.name);
+            match &member.name {
+                // It stood between quotes as it is.
+                Cow::Borrowed(name) => push_name(&mut self.text, name),
+                Cow::Owned(name) => {
+                    self.text.push_str(&serde_json::Value::from(name.as_str()).to_string());
+                    self.text.push(':');
+                }
+            }
             self.text.push_str(member.value);
         }
     }
@@ -367,17 +379,10 @@ impl Rest {
     }
 }
 
-/// A name that was borrowed stood between quotes as it is.
-fn push_name(text: &mut String, name: &Cow<'_, str>) {
-    match name {
-        Cow::Borrowed(name) => {
-            text.push('"');
-            text.push_str(name);
-            text.push('"');
-        }
-        Cow::Owned(name) => text.push_str(&serde_json::Value::from(name.as_str()).to_string()),
-    }
-    text.push(':');
+fn push_name(text: &mut String, name: &str) {
+    text.push('"');
+    text.push_str(name);
+    text.push_str("\":");
 }
 
 #[cfg(test)]
