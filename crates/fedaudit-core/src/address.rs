@@ -21,6 +21,11 @@ impl Address {
     /// Reads a field.
     pub fn parse(text: &str) -> Self {
         let text = text.trim();
+        // Most of them, and read without leading zeros: the text is canonical as it stands.
+        if let Ok(ip) = text.parse::<Ipv4Addr>() {
+            let kind = if ip.is_loopback() { AddressKind::Loopback } else { AddressKind::Ip };
+            return Self { ip: Some(text.to_owned()), kind, ..Self::default() };
+        }
         if text.is_empty()
             || text == "-"
             || ["unknown", "n/a", "none"].iter().any(|none| text.eq_ignore_ascii_case(none))
@@ -86,8 +91,8 @@ impl Address {
     fn of_host(text: &str) -> Self {
         // Legacy number forms of IPv4 (010.0.0.1, 0x7f.1, 2130706433) are neither addresses nor names.
         let numeric = |label: &str| {
-            let label = label.to_ascii_lowercase();
-            !label.is_empty() && (label.bytes().all(|b| b.is_ascii_digit()) || label.starts_with("0x"))
+            let is_hexadecimal = label.get(..2).is_some_and(|head| head.eq_ignore_ascii_case("0x"));
+            !label.is_empty() && (is_hexadecimal || label.bytes().all(|b| b.is_ascii_digit()))
         };
         let named = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
             && !text.split('.').all(numeric);

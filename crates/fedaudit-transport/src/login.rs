@@ -64,8 +64,13 @@ impl<L> Login<L> {
 
     /// Forgets a login that the product no longer knows, unless somebody has made a new one already.
     pub async fn forget(&self, lost: &Arc<L>) {
+        self.forget_if(|login| std::ptr::eq(login, Arc::as_ptr(lost))).await;
+    }
+
+    /// Forgets a login that is known to be of no more use, such as one that lapses by the clock.
+    pub async fn forget_if(&self, is_useless: impl FnOnce(&L) -> bool) {
         let mut state = self.state.lock().await;
-        if matches!(&*state, State::In(login) if Arc::ptr_eq(login, lost)) {
+        if matches!(&*state, State::In(login) if is_useless(login)) {
             *state = State::Out;
         }
     }

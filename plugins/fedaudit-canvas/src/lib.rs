@@ -138,7 +138,7 @@ impl AuditSource for Source {
     }
 
     async fn close(&self, _cx: &Context) -> Result<()> {
-        self.api.login.forget().await;
+        self.api.access.forget().await;
         Ok(())
     }
 }

@@ -107,7 +107,8 @@ impl<'f> Decoder<'f> {
         ties: &mut Ties,
         mut twice: Twice<'_>,
     ) -> Result<Seen> {
-        let body = String::from_utf8_lossy(body);
+        // Seeing that it is text costs little; mending it byte by byte does not.
+        let body = std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
         let document = Document::parse(&body)?;
         if self.builder.is_empty() {
             self.builder = EventBuilder::sized(self.frame.source_key, document.events.len(), body.len());

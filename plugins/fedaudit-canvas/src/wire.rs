@@ -36,6 +36,28 @@ impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
     }
 }
 
+/// The name of a member.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Name<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+            fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
 /// The text of a member that is there and not empty.
 pub(crate) fn text<'t>(scalar: Option<&'t Scalar<'_>>) -> Option<&'t str> {
     scalar.map(Scalar::text).filter(|text| !text.is_empty())
@@ -63,10 +85,10 @@ macro_rules! object {
                     }
                     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<$name<'a>, M::Error> {
                         let mut object = $name::default();
-                        while let Some(key) = map.next_key::<Scalar<'a>>()? {
-                            match key.text() {
+                        while let Some(Name(name)) = map.next_key::<Name<'a>>()? {
+                            match name.as_ref() {
                                 $(stringify!($field) => object.$field = map.next_value()?,)*
-                                _ => object.further.push((key, map.next_value()?)),
+                                _ => object.further.push((Scalar(name), map.next_value()?)),
                             }
                         }
                         Ok(object)

@@ -3,7 +3,8 @@
 //! A snapshot is frozen, its links can be followed. A basic search is alive: documents appear, vanish and, where they
 //! share an instant, change places. So its pages overlap: the last instant of a page is left to the next one, which has to
 //! begin before that instant. If it does not, documents have vanished and others may have been skipped: then the search
-//! begins anew from the last start time.
+//! begins anew from the last start time. What is left to the next page is taken as it is by then; the one session that shows
+//! where the next page begins has been taken, and could be held back only if its whole instant were, and so on.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use crate::api::{BASIC_HITS, LARGEST_PAGE};
 
 /// How far a list begins before the time it is wanted from: "after" may or may not include that instant itself.
 pub(crate) const OVERLAP: Duration = Duration::from_secs(1);
+/// So many running sessions are known by key afterwards.
+pub(crate) const LISTED: usize = 1000;
 /// Pages in a row that may bring nothing before the list counts as endless.
 const IDLE_PAGES: u32 = 50;
 
@@ -58,6 +61,8 @@ pub(crate) struct Position {
     wider: Option<usize>,
     /// Running sessions that began before the look-back have been listed already.
     pub(crate) running_listed: bool,
+    /// Their keys, at most [`LISTED`].
+    pub(crate) listed: Vec<String>,
     /// The filter was refused, everything is read.
     pub(crate) unfiltered: bool,
     /// The list is not sorted, so that nothing may be concluded from start times.
@@ -104,7 +109,8 @@ impl Position {
 
     /// The running sessions are listed, or could not be: now come those of the window.
     pub(crate) fn turn_to_window(&mut self, running_listed: bool) {
-        *self = Self { snapshot: self.snapshot.take(), unfiltered: self.unfiltered, running_listed, ..Self::default() };
+        let (snapshot, listed) = (self.snapshot.take(), std::mem::take(&mut self.listed));
+        *self = Self { snapshot, listed, unfiltered: self.unfiltered, running_listed, ..Self::default() };
     }
 
     /// Begins the list anew from the start time that was reached.

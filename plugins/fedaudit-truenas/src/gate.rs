@@ -154,9 +154,9 @@ impl Gate {
     pub(crate) async fn connection(&self, cx: &Context) -> Result<Arc<Connection>> {
         let mut state = self.state.lock().await;
         match &*state {
-            State::In(connection) => return Ok(Arc::clone(connection)),
+            State::In(connection) if !connection.rpc.is_over() => return Ok(Arc::clone(connection)),
             State::Refused(error, until) if cx.now() < *until => return Err(error.clone()),
-            State::Refused(..) | State::Out => {}
+            State::In(_) | State::Refused(..) | State::Out => {}
         }
         match self.open(cx).await {
             Ok(connection) => {

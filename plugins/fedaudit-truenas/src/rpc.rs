@@ -278,6 +278,11 @@ impl Rpc {
         }
     }
 
+    /// Whether the connection has ended: whoever calls next needs another.
+    pub(crate) fn is_over(&self) -> bool {
+        self.end.get().is_some()
+    }
+
     /// Closes the socket and waits until it is.
     pub(crate) async fn close(&self) {
         let (done, closed) = oneshot::channel();
@@ -327,10 +332,15 @@ impl Wire {
                 message = self.socket.next(&self.cx) => match message {
                     Ok(text) => {
                         heard = Instant::now();
-                        match answered(&text) {
+                        match Heard::of(&text) {
                             // Answers to calls that were given up have no taker.
-                            Some(id) => drop(waiting.remove(&id).map(|reply| reply.send(Ok(text)))),
-                            None => drop(self.notices.send(text.into())),
+                            Heard::Answer(id) => drop(waiting.remove(&id).map(|reply| reply.send(Ok(text)))),
+                            Heard::Notice => drop(self.notices.send(text.into())),
+                            // It may have been any call's answer: waiting for another is in vain.
+                            Heard::Nonsense(what) => {
+                                let error = Error::new(ErrorKind::Malformed, format!("the product sent {what}"));
+                                break error.at(self.socket.place());
+                            }
                         }
                     }
                     Err(error) => break error,
@@ -353,16 +363,41 @@ impl Wire {
     }
 }
 
-/// The id of the call that a message answers.
-fn answered(text: &str) -> Option<u64> {
-    trailing_id(text).or_else(|| {
+/// What a message is.
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    /// The answer to the call of this id.
+    Answer(u64),
+    /// Something that the product says unasked.
+    Notice,
+    /// Neither. Its text may repeat anything, a login as well: so it is described, not shown.
+    Nonsense(String),
+}
+
+impl Heard {
+    fn of(text: &str) -> Self {
         #[derive(Deserialize)]
         struct Envelope<'a> {
             #[serde(borrow)]
             id: Option<&'a RawValue>,
+            #[serde(borrow)]
+            method: Option<&'a RawValue>,
+            error: Option<Refusal>,
         }
-        serde_json::from_str::<Envelope<'_>>(text).ok()?.id?.get().parse().ok()
-    })
+        if let Some(id) = trailing_id(text) {
+            return Self::Answer(id);
+        }
+        let Ok(envelope) = serde_json::from_str::<Envelope<'_>>(text) else {
+            return Self::Nonsense(format!("{} bytes that are no JSON-RPC message", text.len()));
+        };
+        match (envelope.id.map(|id| id.get().parse()), envelope.method, envelope.error) {
+            (Some(Ok(id)), _, _) => Self::Answer(id),
+            (Some(Err(_)), _, _) => Self::Nonsense("the answer to a call that was not made".to_owned()),
+            (None, Some(_), _) => Self::Notice,
+            (None, None, Some(error)) => Self::Nonsense(format!("an error ({}) that names no call", error.code)),
+            (None, None, None) => Self::Nonsense("JSON that is neither an answer nor a notice".to_owned()),
+        }
+    }
 }
 
 /// The product writes the id last. A text that ends in `,"id":7}` has it as a member of the outermost object, so that
@@ -423,11 +458,21 @@ mod tests {
     }
 
     #[test]
-    fn answers_find_their_call() {
-        assert_eq!(answered(r#"{"jsonrpc": "2.0", "result": [1], "id": 12}"#), Some(12));
-        assert_eq!(answered(r#"{"jsonrpc":"2.0","id":12,"result":{"a":{"id":7}}}"#), Some(12));
-        assert_eq!(answered(r#"{"jsonrpc":"2.0","method":"collection_update","params":{"id":7}}"#), None);
-        assert_eq!(answered("no JSON"), None);
+    fn answers_find_their_call_and_the_rest_is_told_apart() {
+        assert_eq!(Heard::of(r#"{"jsonrpc": "2.0", "result": [1], "id": 12}"#), Heard::Answer(12));
+        assert_eq!(Heard::of(r#"{"jsonrpc":"2.0","id":12,"result":{"a":{"id":7}}}"#), Heard::Answer(12));
+        assert_eq!(Heard::of(r#"{"jsonrpc":"2.0","method":"collection_update","params":{"id":7}}"#), Heard::Notice);
+        for (text, word) in [
+            ("", "0 bytes"),
+            ("no JSON", "no JSON-RPC"),
+            ("[1]", "no JSON-RPC"),
+            (r#"{"jsonrpc":"2.0","result":[{"audit_id":"#, "no JSON-RPC"),
+            (r#"{"jsonrpc":"2.0","result":[]}"#, "neither"),
+            (r#"{"jsonrpc":"2.0","error":{"code":-32700,"message":"Parse error"},"id":null}"#, "(-32700)"),
+            (r#"{"jsonrpc":"2.0","result":[],"id":"seven"}"#, "was not made"),
+        ] {
+            assert!(matches!(Heard::of(text), Heard::Nonsense(what) if what.contains(word)), "{text}");
+        }
     }
 
     #[test]
