@@ -162,7 +162,7 @@ impl PageReader<'_> {
             self.tell_of_host(&mut observed).await?;
         }
         let normalizer = crate::normalizer(self.cx, self.session);
-        let mut rows = EventBuilder::new(&self.cx.source_key);
+        let mut rows = EventBuilder::sized(&self.cx.source_key, values.len(), answer.document().len());
         let seen = way.seen();
         for (at, raw, members) in &records {
             if !self.request.window.contains(at.created) || seen.contains(at) {
@@ -180,9 +180,13 @@ impl PageReader<'_> {
         }
         let (edge, toward) = way.edge();
         let remembered = edge.seen();
-        edge.advance(toward, records.iter().map(|(at, ..)| *at).filter(|at| !remembered.contains(at)));
-        if edge.is_stuck() && self.request.follow.is_none() {
-            return Err(scroll::stuck().into());
+        if values.len() == 0 {
+            edge.wait();
+        } else {
+            edge.advance(toward, records.iter().map(|(at, ..)| *at).filter(|at| !remembered.contains(at)));
+        }
+        if edge.is_stuck() {
+            return Err(if records.is_empty() { scroll::unreadable() } else { scroll::stuck() }.into());
         }
         let frontier = way.frontier();
         let cursor = Cursor::new(&Place { server: self.server.map(str::to_owned), way })?;

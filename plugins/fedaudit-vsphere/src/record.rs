@@ -8,20 +8,30 @@ use fedaudit_core::Rejected;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Records in VI JSON form, received so or made of XML: one text and one list of members for all of them.
+/// A member of a record, or of an object in it, noted when its text was written. Those inside it follow it.
+#[derive(Clone, Debug)]
+pub(crate) struct Note<'d> {
+    pub(crate) name: &'d str,
+    /// Where in the text its value is.
+    pub(crate) value: Range<usize>,
+    /// How many of the notes behind it are of members inside it.
+    pub(crate) inside: usize,
+}
+
+/// Records in VI JSON form, received so or made of XML: one text and one list of notes for all of them.
 #[derive(Debug, Default)]
 pub(crate) struct Records<'d> {
     /// What was made of XML; empty if the records stand in the document.
     text: String,
-    /// Members of all records made of XML: name, and where in the text the value is.
-    members: Vec<(&'d str, Range<usize>)>,
+    /// Members of all records made of XML.
+    notes: Vec<Note<'d>>,
     entries: Vec<Entry<'d>>,
 }
 
 #[derive(Debug)]
 enum Entry<'d> {
     Received(&'d str),
-    Made { text: Range<usize>, members: Range<usize> },
+    Made { text: Range<usize>, notes: Range<usize> },
     Bad(Rejected),
 }
 
@@ -43,16 +53,16 @@ impl<'d> Records<'d> {
     pub(crate) fn made(
         elements: impl Iterator<Item = &'d str>,
         size: usize,
-        make: impl Fn(&'d str, &mut String, &mut Vec<(&'d str, Range<usize>)>) -> Result<(), Rejected>,
+        make: impl Fn(&'d str, &mut String, &mut Vec<Note<'d>>) -> Result<(), Rejected>,
     ) -> Self {
         let mut records = Self { text: String::with_capacity(size), ..Self::default() };
         for element in elements {
-            let (text, members) = (records.text.len(), records.members.len());
-            records.entries.push(match make(element, &mut records.text, &mut records.members) {
-                Ok(()) => Entry::Made { text: text..records.text.len(), members: members..records.members.len() },
+            let (text, notes) = (records.text.len(), records.notes.len());
+            records.entries.push(match make(element, &mut records.text, &mut records.notes) {
+                Ok(()) => Entry::Made { text: text..records.text.len(), notes: notes..records.notes.len() },
                 Err(bad) => {
                     records.text.truncate(text);
-                    records.members.truncate(members);
+                    records.notes.truncate(notes);
                     Entry::Bad(bad)
                 }
             });
@@ -68,8 +78,8 @@ impl<'d> Records<'d> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = Result<Record<'_>, &Rejected>> {
         self.entries.iter().map(|entry| match entry {
             Entry::Received(json) => Ok(Record { json, known: None }),
-            Entry::Made { text, members } => {
-                let members = Members::Known { text: &self.text, members: &self.members[members.clone()] };
+            Entry::Made { text, notes } => {
+                let members = Members::Noted { text: &self.text, notes: &self.notes[notes.clone()] };
                 Ok(Record { json: &self.text[text.clone()], known: Some(members) })
             }
             Entry::Bad(bad) => Err(bad),
@@ -90,7 +100,7 @@ pub(crate) enum Members<'a> {
     /// Read from text.
     Parsed(Vec<(Cow<'a, str>, &'a str)>),
     /// Noted when the text was written.
-    Known { text: &'a str, members: &'a [(&'a str, Range<usize>)] },
+    Noted { text: &'a str, notes: &'a [Note<'a>] },
 }
 
 impl<'a> Members<'a> {
@@ -100,19 +110,39 @@ impl<'a> Members<'a> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a str)> {
-        let count = match self {
-            Self::Parsed(members) => members.len(),
-            Self::Known { members, .. } => members.len(),
-        };
-        (0..count).map(|at| match self {
-            Self::Parsed(members) => (members[at].0.as_ref(), members[at].1),
-            Self::Known { text, members } => (members[at].0, &text[members[at].1.clone()]),
+        let mut at = 0;
+        std::iter::from_fn(move || match self {
+            Self::Parsed(members) => {
+                let (name, value) = members.get(at)?;
+                at += 1;
+                Some((name.as_ref(), *value))
+            }
+            Self::Noted { text, notes } => {
+                let note = notes.get(at)?;
+                at += 1 + note.inside;
+                Some((note.name, &text[note.value.clone()]))
+            }
         })
     }
 
     /// The value of a member; null is none.
     pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
-        self.iter().find(|(member, _)| *member == name).map(|(_, value)| value).filter(|value| *value != "null")
+        self.find(name).map(|(value, _)| value)
+    }
+
+    /// The value of a member with what is noted of the members inside it.
+    fn find(&self, name: &str) -> Option<(&'a str, &'a [Note<'a>])> {
+        let (value, inside): (_, &[_]) = match self {
+            Self::Parsed(members) => (members.iter().find(|(member, _)| member == name)?.1, &[]),
+            Self::Noted { text, notes } => {
+                let mut at = 0;
+                while notes.get(at)?.name != name {
+                    at += 1 + notes[at].inside;
+                }
+                (&text[notes[at].value.clone()], &notes[at + 1..][..notes[at].inside])
+            }
+        };
+        (value != "null").then_some((value, inside))
     }
 
     /// A text member, boxed or not; empty is none.
@@ -127,7 +157,10 @@ impl<'a> Members<'a> {
 
     /// A member that is an object.
     pub(crate) fn object(&self, name: &str) -> Option<Members<'a>> {
-        Members::parse(self.get(name)?).ok()
+        match (self, self.find(name)?) {
+            (Self::Noted { text, .. }, (_, notes)) if !notes.is_empty() => Some(Members::Noted { text, notes }),
+            (_, (value, _)) => Members::parse(value).ok(),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::cursor::Edge;
 use crate::fault::Failure;
 use crate::filter::Filter;
 use crate::normalize::{Position, position};
+use crate::record::Records;
 use crate::session::Session;
 use crate::transcode::Declared;
 use crate::wire::{Answer, Call, Ref};
@@ -214,10 +215,12 @@ pub(crate) fn brings_news(answer: &Answer, edge: &Edge) -> Result<bool, Failure>
 /// How many events a page has, if all of them were delivered before.
 fn repeated(answer: &Answer, edge: &Edge) -> Result<usize, Failure> {
     let seen = edge.seen();
-    if seen.is_empty() {
+    // Hardly any page begins with what was delivered before; the others need not be looked through.
+    let first = positions(&answer.first(Declared::Event));
+    if seen.is_empty() || first.iter().any(|at| at.is_none_or(|at| !seen.contains(&at))) {
         return Ok(0);
     }
-    let positions = positions(answer)?;
+    let positions = positions(&answer.values(Declared::Event)?);
     let all = positions.iter().all(|at| at.is_some_and(|at| seen.contains(&at)));
     Ok(if all { positions.len() } else { 0 })
 }
@@ -244,12 +247,18 @@ pub(crate) fn stuck() -> Error {
         .hint("stopped instead of reading them forever; rows after them are missing")
 }
 
+/// The error for a server that sends one page of nonsense after the other.
+pub(crate) fn unreadable() -> Error {
+    Error::new(ErrorKind::Malformed, "the server keeps sending records of which none can be read")
+        .hint("stopped instead of reading them forever; the first ones are kept as rejected records, rows after them are missing")
+}
+
 fn compare(latest: &Answer, edge: &Edge) -> Result<Latest, Failure> {
     if latest.is_empty() {
         return Ok(Latest::Silent);
     }
     let seen = edge.seen();
-    let ahead = positions(latest)?.into_iter().flatten().any(|at| match edge.created {
+    let ahead = positions(&latest.values(Declared::Event)?).into_iter().flatten().any(|at| match edge.created {
         Some(created) if at.created == created => !seen.contains(&at),
         Some(created) => at.created > created,
         None => true,
@@ -258,7 +267,6 @@ fn compare(latest: &Answer, edge: &Edge) -> Result<Latest, Failure> {
 }
 
 /// Where each event stands; nothing where that cannot be read.
-fn positions(answer: &Answer) -> Result<Vec<Option<Position>>, Failure> {
-    let records = answer.values(Declared::Event)?;
-    Ok(records.iter().map(|record| position(&record.ok()?.members().ok()?).ok()).collect())
+fn positions(records: &Records<'_>) -> Vec<Option<Position>> {
+    records.iter().map(|record| position(&record.ok()?.members().ok()?).ok()).collect()
 }

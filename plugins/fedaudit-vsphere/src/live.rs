@@ -1,0 +1,78 @@
+//! The list of live sessions. This program's own is always in it, so that an empty list is not believed; and one that holds
+//! nobody else is believed only of a server that lets this account see the others.
+
+use std::sync::Arc;
+
+use fedaudit_core::{Context, EndReason, Error, ErrorKind, Page, PageRequest, Rejected, Result, SessionBuilder};
+
+use crate::fault::{Failure, Fault};
+use crate::record::{Members, Record};
+use crate::session::Session;
+use crate::transcode::Declared;
+use crate::wire::Answer;
+
+/// What an account needs that wants to see the sessions of others.
+const PRIVILEGE: &str = "Sessions.TerminateSession";
+
+/// The page that the stream has.
+pub(crate) async fn read_page(cx: &Context, session: &Arc<Session>, request: &PageRequest) -> Result<Page, Failure> {
+    let mut rows = SessionBuilder::new(&cx.source_key);
+    if request.count_only {
+        return Ok(Page::last(rows.finish()?, EndReason::EnoughRows));
+    }
+    let (answer, note) = list(cx, session).await?;
+    let (records, server_time) = (answer.values(Declared::Other)?, answer.server_time());
+    let normalizer = crate::normalizer(cx, session);
+    let seen_at = server_time.unwrap_or_else(|| cx.now());
+    let row = |record: Result<Record<'_>, &Rejected>| match record {
+        Ok(record) => normalizer.session(record.json, seen_at, &mut rows).err(),
+        Err(bad) => Some(bad.clone()),
+    };
+    let rejected = records.iter().filter_map(row).collect();
+    let mut page = Page::last(rows.finish()?, EndReason::SinglePage);
+    page.rejected = rejected;
+    page.observed.records = records.len() as u64;
+    page.observed.server_time = server_time;
+    page.observed.notes.extend(note.map(str::to_owned));
+    Ok(page)
+}
+
+/// The list, and what the receipt should tell of it.
+pub(crate) async fn list(cx: &Context, session: &Session) -> Result<(Answer, Option<&'static str>), Failure> {
+    let answer = session.session_list(cx).await.map_err(name_privilege)?;
+    if names_others(&answer, &session.key)? {
+        return Ok((answer, None));
+    }
+    let note = match session.has_privilege(cx, PRIVILEGE).await? {
+        Some(true) => None,
+        Some(false) => {
+            let text = "the list shows no session but this program's own".to_owned();
+            let fault = Fault { class: "NoPermission".into(), text, privilege: None };
+            return Err(name_privilege(Failure::Fault(fault)));
+        }
+        None => Some("nobody else is logged in, or the account may not see them: the server does not say which"),
+    };
+    if answer.is_empty() {
+        let error = "the list of live sessions is empty, although this program's own has to be in it";
+        return Err(Error::new(ErrorKind::Malformed, error).into());
+    }
+    Ok((answer, note))
+}
+
+/// Whether somebody else is in the list, or something that cannot be read.
+fn names_others(answer: &Answer, own: &str) -> Result<bool> {
+    let key = |record: Record<'_>| Some(Members::parse(record.json).ok()?.text("key")?.into_owned());
+    let records = answer.values(Declared::Other)?;
+    Ok(records.iter().any(|record| record.ok().and_then(key).as_deref() != Some(own)))
+}
+
+/// Servers do not always say which privilege the live list needs; we know.
+fn name_privilege(failure: Failure) -> Failure {
+    match failure {
+        Failure::Fault(mut fault) if fault.class == "NoPermission" => {
+            fault.privilege = Some(PRIVILEGE.into());
+            Failure::Fault(fault)
+        }
+        other => other,
+    }
+}
