@@ -24,11 +24,8 @@ pub(crate) async fn read_page(cx: &Context, session: &Arc<Session>, request: &Pa
     let (records, server_time) = (answer.values(Declared::Other)?, answer.server_time());
     let normalizer = crate::normalizer(cx, session);
     let seen_at = server_time.unwrap_or_else(|| cx.now());
-    let row = |record: Result<Record<'_>, &Rejected>| match record {
-        Ok(record) => normalizer.session(record.json, seen_at, &mut rows).err(),
-        Err(bad) => Some(bad.clone()),
-    };
-    let rejected = records.iter().filter_map(row).collect();
+    let row = |record: Result<Record<'_>, Rejected>| normalizer.session(record?.json, seen_at, &mut rows);
+    let rejected = records.map(row).into_iter().filter_map(Result::err).collect();
     let mut page = Page::last(rows.finish()?, EndReason::SinglePage);
     page.rejected = rejected;
     page.observed.records = records.len() as u64;
@@ -62,8 +59,8 @@ pub(crate) async fn list(cx: &Context, session: &Session) -> Result<(Answer, Opt
 /// Whether somebody else is in the list, or something that cannot be read.
 fn names_others(answer: &Answer, own: &str) -> Result<bool> {
     let key = |record: Record<'_>| Some(Members::parse(record.json).ok()?.text("key")?.into_owned());
-    let records = answer.values(Declared::Other)?;
-    Ok(records.iter().any(|record| record.ok().and_then(key).as_deref() != Some(own)))
+    let keys = answer.values(Declared::Other)?.map(|record| record.ok().and_then(key));
+    Ok(keys.iter().any(|key| key.as_deref() != Some(own)))
 }
 
 /// Servers do not always say which privilege the live list needs; we know.

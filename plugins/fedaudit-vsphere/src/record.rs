@@ -2,37 +2,28 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
 
 use fedaudit_core::Rejected;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A member of a record, or of an object in it, noted when its text was written. Those inside it follow it.
-#[derive(Clone, Debug)]
-pub(crate) struct Note<'d> {
-    pub(crate) name: &'d str,
-    /// Where in the text its value is.
-    pub(crate) value: Range<usize>,
-    /// How many of the notes behind it are of members inside it.
-    pub(crate) inside: usize,
-}
+use crate::redact::without_password;
+use crate::transcode::{Declared, Note, write_json};
 
-/// Records in VI JSON form, received so or made of XML: one text and one list of notes for all of them.
-#[derive(Debug, Default)]
-pub(crate) struct Records<'d> {
-    /// What was made of XML; empty if the records stand in the document.
-    text: String,
-    /// Members of all records made of XML.
-    notes: Vec<Note<'d>>,
-    entries: Vec<Entry<'d>>,
-}
-
+/// The records of an answer as received. Each is brought into VI JSON form when it is looked at, in one place for all of them:
+/// a page is long, a record fits into a processor's cache.
 #[derive(Debug)]
-enum Entry<'d> {
-    Received(&'d str),
-    Made { text: Range<usize>, notes: Range<usize> },
-    Bad(Rejected),
+pub(crate) struct Records<'d> {
+    received: Vec<&'d str>,
+    xml: Option<Xml<'d>>,
+}
+
+/// What is known of records that are XML.
+#[derive(Debug)]
+pub(crate) struct Xml<'d> {
+    pub(crate) declared: Declared,
+    /// Prefixes that name types, besides the customary one.
+    pub(crate) prefixes: Vec<&'d str>,
 }
 
 /// One of them.
@@ -44,46 +35,36 @@ pub(crate) struct Record<'a> {
 }
 
 impl<'d> Records<'d> {
-    /// As received.
-    pub(crate) fn received(records: impl IntoIterator<Item = &'d str>) -> Self {
-        Self { entries: records.into_iter().map(Entry::Received).collect(), ..Self::default() }
-    }
-
-    /// Made by something that writes a record's text and notes its members, or says why it cannot.
-    pub(crate) fn made(
-        elements: impl Iterator<Item = &'d str>,
-        size: usize,
-        make: impl Fn(&'d str, &mut String, &mut Vec<Note<'d>>) -> Result<(), Rejected>,
-    ) -> Self {
-        let mut records = Self { text: String::with_capacity(size), ..Self::default() };
-        for element in elements {
-            let (text, notes) = (records.text.len(), records.notes.len());
-            records.entries.push(match make(element, &mut records.text, &mut records.notes) {
-                Ok(()) => Entry::Made { text: text..records.text.len(), notes: notes..records.notes.len() },
-                Err(bad) => {
-                    records.text.truncate(text);
-                    records.notes.truncate(notes);
-                    Entry::Bad(bad)
-                }
-            });
-        }
-        records
+    pub(crate) fn new(received: impl IntoIterator<Item = &'d str>, xml: Option<Xml<'d>>) -> Self {
+        Self { received: received.into_iter().collect(), xml }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.received.len()
     }
 
-    /// Each record, or why it is none.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Result<Record<'_>, &Rejected>> {
-        self.entries.iter().map(|entry| match entry {
-            Entry::Received(json) => Ok(Record { json, known: None }),
-            Entry::Made { text, notes } => {
-                let members = Members::Noted { text: &self.text, notes: &self.notes[notes.clone()] };
-                Ok(Record { json: &self.text[text.clone()], known: Some(members) })
+    /// What something makes of each record, or of the reason why it is none.
+    pub(crate) fn map<T>(&self, mut each: impl FnMut(Result<Record<'_>, Rejected>) -> T) -> Vec<T> {
+        let (mut text, mut notes) = (String::new(), Vec::new());
+        let decode = |&received: &&'d str| {
+            let Some(Xml { declared, prefixes }) = &self.xml else {
+                return each(Ok(Record { json: received, known: None }));
+            };
+            text.clear();
+            notes.clear();
+            match write_json(received, *declared, prefixes, &mut text, &mut notes) {
+                Ok(()) => each(Ok(Record { json: &text, known: Some(Members::Noted { text: &text, notes: &notes }) })),
+                Err(reason) => each(Err(Rejected { raw: without_password(received), reason })),
             }
-            Entry::Bad(bad) => Err(bad),
-        })
+        };
+        self.received.iter().map(decode).collect()
+    }
+
+    /// Puts them into the order of their keys.
+    pub(crate) fn sort_by<K: Ord>(&mut self, key: impl FnMut(Result<Record<'_>, Rejected>) -> K) {
+        let mut keyed: Vec<_> = self.map(key).into_iter().zip(self.received.drain(..)).collect();
+        keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
+        self.received.extend(keyed.into_iter().map(|(_, received)| received));
     }
 }
 

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fedaudit_core::{Context, Error, ErrorKind};
+use fedaudit_core::{Context, Error, ErrorKind, Rejected};
 
 use crate::collectors::Lease;
 use crate::cursor::Edge;
 use crate::fault::Failure;
 use crate::filter::Filter;
 use crate::normalize::{Position, position};
-use crate::record::Records;
+use crate::record::Record;
 use crate::session::Session;
 use crate::transcode::Declared;
 use crate::wire::{Answer, Call, Ref};
@@ -216,11 +216,11 @@ pub(crate) fn brings_news(answer: &Answer, edge: &Edge) -> Result<bool, Failure>
 fn repeated(answer: &Answer, edge: &Edge) -> Result<usize, Failure> {
     let seen = edge.seen();
     // Hardly any page begins with what was delivered before; the others need not be looked through.
-    let first = positions(&answer.first(Declared::Event));
+    let first = answer.first(Declared::Event).map(place);
     if seen.is_empty() || first.iter().any(|at| at.is_none_or(|at| !seen.contains(&at))) {
         return Ok(0);
     }
-    let positions = positions(&answer.values(Declared::Event)?);
+    let positions = answer.values(Declared::Event)?.map(place);
     let all = positions.iter().all(|at| at.is_some_and(|at| seen.contains(&at)));
     Ok(if all { positions.len() } else { 0 })
 }
@@ -258,7 +258,7 @@ fn compare(latest: &Answer, edge: &Edge) -> Result<Latest, Failure> {
         return Ok(Latest::Silent);
     }
     let seen = edge.seen();
-    let ahead = positions(&latest.values(Declared::Event)?).into_iter().flatten().any(|at| match edge.created {
+    let ahead = latest.values(Declared::Event)?.map(place).into_iter().flatten().any(|at| match edge.created {
         Some(created) if at.created == created => !seen.contains(&at),
         Some(created) => at.created > created,
         None => true,
@@ -266,7 +266,7 @@ fn compare(latest: &Answer, edge: &Edge) -> Result<Latest, Failure> {
     Ok(if ahead { Latest::Ahead } else { Latest::Delivered })
 }
 
-/// Where each event stands; nothing where that cannot be read.
-fn positions(records: &Records<'_>) -> Vec<Option<Position>> {
-    records.iter().map(|record| position(&record.ok()?.members().ok()?).ok()).collect()
+/// Where an event stands; nothing where that cannot be read.
+pub(crate) fn place(record: Result<Record<'_>, Rejected>) -> Option<Position> {
+    position(&record.ok()?.members().ok()?).ok()
 }

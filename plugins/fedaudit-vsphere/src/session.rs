@@ -197,9 +197,8 @@ impl Session {
         }
         let setting = self.content.setting.as_ref()?;
         let answer = self.call(cx, Call::new(setting, "QueryOptions").text("name", "event.")).await.ok()?;
-        let records = answer.values(Declared::Other).ok()?;
-        let options: Vec<OptionValue> =
-            records.iter().filter_map(|value| serde_json::from_str(value.ok()?.json).ok()).collect();
+        let options = answer.values(Declared::Other).ok()?.map(|value| serde_json::from_str(value.ok()?.json).ok());
+        let options: Vec<OptionValue> = options.into_iter().flatten().collect();
         let value =
             |key: &str| options.iter().find(|option| option.key == key).map(|option| unboxed(option.value.get()));
         if value("event.maxAgeEnabled").as_deref() == Some("false") {

@@ -4,11 +4,11 @@
 //! arrays, a reference becomes `{_typeName, type, value}`, and a value in an `any` slot is boxed with its type.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use memchr::memmem::{self, Finder};
 use memchr::{memchr, memchr2};
 
-use crate::record::Note;
 use crate::schema::{Leaf, is_array, leaf, object_type, primitive};
 use crate::xml::{Tag, Token, Tokens, resolve};
 
@@ -23,6 +23,16 @@ pub(crate) enum Declared {
     Event,
     /// Anything else.
     Other,
+}
+
+/// A member of a record, or of an object in it, noted when its text was written. Those inside it follow it.
+#[derive(Clone, Debug)]
+pub(crate) struct Note<'x> {
+    pub(crate) name: &'x str,
+    /// Where in the text its value is.
+    pub(crate) value: Range<usize>,
+    /// How many of the notes behind it are of members inside it.
+    pub(crate) inside: usize,
 }
 
 /// The complete elements of that name, found as text: an ill-formed one cannot hide those behind it.
@@ -174,7 +184,10 @@ impl<'x> Writer<'x, '_> {
         let types = self.types(tag)?;
         // Text comes in one piece, unless there is character data or a comment in it.
         let (mut only, mut pieces) = ("", String::new());
-        if !tag.empty {
+        if tag.empty {
+        } else if let Some(text) = self.tokens.text_to_end_of(tag) {
+            only = text;
+        } else {
             loop {
                 match self.next()? {
                     Token::Open(child) => return self.object(tag, &types, place, child),
@@ -301,8 +314,8 @@ impl<'x> Writer<'x, '_> {
 
     fn begin(&mut self, mark: char, name: &'x str, array: bool) -> Open<'x> {
         self.out.push(mark);
-        quote(self.out, name);
-        self.out.push(':');
+        // A name has nothing that would have to be escaped.
+        self.out.extend(["\"", name, "\":"]);
         let (note, start) = (self.notes.len(), self.out.len());
         self.notes.push(Note { name, value: start..start, inside: 0 });
         if array {

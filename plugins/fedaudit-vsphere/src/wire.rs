@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use fedaudit_core::{Context, Error, ErrorKind, Rejected, Result, Secret, Time};
+use fedaudit_core::{Context, Error, ErrorKind, Result, Secret, Time};
 use fedaudit_transport::{HttpClient, HttpRequest, HttpResponse, error_for};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::fault::{Failure, Fault};
 use crate::filter::element;
-use crate::record::Records;
-use crate::redact::without_password;
-use crate::transcode::{Declared, elements, quote, readable, to_json, write_json, xsi_prefixes};
+use crate::record::{Records, Xml};
+use crate::transcode::{Declared, elements, quote, readable, to_json, xsi_prefixes};
 
 /// A managed object on the server.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -161,36 +160,30 @@ impl Answer {
     /// Every value of the answer, each on its own: a bad one is rejected, not the answer.
     pub(crate) fn values(&self, declared: Declared) -> Result<Records<'_>> {
         match self.element {
-            Some(element) => Ok(self.made(elements(&self.document, element), declared, self.document.len())),
-            None => Ok(Records::received(json_values(&self.document)?.into_iter().map(RawValue::get))),
+            Some(element) => Ok(Records::new(elements(&self.document, element), Some(self.xml(declared)))),
+            None => Ok(Records::new(json_values(&self.document)?.into_iter().map(RawValue::get), None)),
         }
     }
 
     /// The first value alone, of an array: far cheaper than all of them.
     pub(crate) fn first(&self, declared: Declared) -> Records<'_> {
         match self.element {
-            Some(element) => self.made(elements(&self.document, element).take(1), declared, 0),
-            None => Records::received(first_of_array(&self.document).map(RawValue::get)),
+            Some(element) => Records::new(elements(&self.document, element).next(), Some(self.xml(declared))),
+            None => Records::new(first_of_array(&self.document).map(RawValue::get), None),
         }
     }
 
-    /// Records of XML elements; their other form is shorter, as a rule.
-    fn made<'d>(&'d self, elements: impl Iterator<Item = &'d str>, declared: Declared, size: usize) -> Records<'d> {
-        let prefixes = xsi_prefixes(&self.document);
-        Records::made(elements, size, |xml, out, notes| {
-            write_json(xml, declared, &prefixes, out, notes)
-                .map_err(|reason| Rejected { raw: without_password(xml), reason })
-        })
+    fn xml(&self, declared: Declared) -> Xml<'_> {
+        Xml { declared, prefixes: xsi_prefixes(&self.document) }
     }
 
     /// The one value of the answer.
     pub(crate) fn value(&self) -> Result<Option<String>> {
-        let records = self.values(Declared::Other)?;
-        let first = records.iter().next().map(|value| match value {
+        let values = self.values(Declared::Other)?.map(|value| match value {
             Ok(record) => Ok(record.json.to_owned()),
-            Err(bad) => Err(Error::new(ErrorKind::Malformed, bad.reason.clone())),
+            Err(bad) => Err(Error::new(ErrorKind::Malformed, bad.reason)),
         });
-        first.transpose()
+        values.into_iter().next().transpose()
     }
 }
 
