@@ -136,6 +136,10 @@ impl PageReader<'_> {
 
     /// The rows of an answer, and the cursor behind them.
     async fn page_of(&self, answer: &Answer, mut way: Way, lease: Lease) -> Result<Page, Failure> {
+        let mut observed = self.observed(answer);
+        if self.request.cursor.is_none() {
+            self.tell_of_host(&mut observed).await?;
+        }
         let mut values = answer.values(Declared::Event)?;
         let mut decoded = self.decode(&values, answer.document().len(), &way);
         if !decoded.read.is_sorted() {
@@ -145,12 +149,8 @@ impl PageReader<'_> {
             decoded = self.decode(&values, answer.document().len(), &way);
         }
         let Decoded { mut rows, read, rejected, holes } = decoded;
-        let mut observed = self.observed(answer);
         observed.records = values.len() as u64;
         observed.notes.extend(holes.into_iter().map(str::to_owned));
-        if self.request.cursor.is_none() {
-            self.tell_of_host(&mut observed).await?;
-        }
         let (edge, toward) = way.edge();
         let remembered = edge.seen();
         if values.len() == 0 {

@@ -165,6 +165,12 @@ mod tests {
             ("MethodNotFound", ErrorKind::Unsupported),
             ("NoClientCertificate", ErrorKind::Unauthenticated),
             ("AuthenticationRequired", ErrorKind::Unauthenticated),
+            ("NoPermission", ErrorKind::Denied),
+            ("RestrictedVersion", ErrorKind::Denied),
+            ("InvalidArgument", ErrorKind::Malformed),
+            ("InvalidRequest", ErrorKind::Malformed),
+            ("RequestCanceled", ErrorKind::Timeout),
+            ("SomethingNew", ErrorKind::Unavailable),
         ] {
             assert_eq!(Fault { class: class.into(), ..Fault::default() }.into_error().kind(), kind);
         }

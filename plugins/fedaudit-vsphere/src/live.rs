@@ -34,9 +34,24 @@ pub(crate) async fn read_page(cx: &Context, session: &Arc<Session>, request: &Pa
     Ok(page)
 }
 
-/// The list, and what the receipt should tell of it.
+/// The list, and what the receipt should tell of it. A refusal is remembered as long as the login lasts, because each one can
+/// be an event in the server's log.
 pub(crate) async fn list(cx: &Context, session: &Session) -> Result<(Answer, Option<&'static str>), Failure> {
-    let answer = session.session_list(cx).await.map_err(name_privilege)?;
+    if let Some(refused) = session.list_refused.get() {
+        return Err(Failure::Fault(refused.clone()));
+    }
+    match ask(cx, session).await {
+        Err(Failure::Fault(fault)) if fault.class == "NoPermission" => {
+            // Servers do not always say which privilege is missing; we know.
+            let fault = Fault { privilege: Some(PRIVILEGE.into()), ..fault };
+            Err(Failure::Fault(session.list_refused.get_or_init(|| fault).clone()))
+        }
+        other => other,
+    }
+}
+
+async fn ask(cx: &Context, session: &Session) -> Result<(Answer, Option<&'static str>), Failure> {
+    let answer = session.session_list(cx).await?;
     if names_others(&answer, &session.key)? {
         return Ok((answer, None));
     }
@@ -44,8 +59,7 @@ pub(crate) async fn list(cx: &Context, session: &Session) -> Result<(Answer, Opt
         Some(true) => None,
         Some(false) => {
             let text = "the list shows no session but this program's own".to_owned();
-            let fault = Fault { class: "NoPermission".into(), text, privilege: None };
-            return Err(name_privilege(Failure::Fault(fault)));
+            return Err(Failure::Fault(Fault { class: "NoPermission".into(), text, privilege: None }));
         }
         None => Some("nobody else is logged in, or the account may not see them: the server does not say which"),
     };
@@ -61,15 +75,4 @@ fn names_others(answer: &Answer, own: &str) -> Result<bool> {
     let key = |record: Record<'_>| Some(Members::parse(record.json).ok()?.text("key")?.into_owned());
     let keys = answer.values(Declared::Other)?.map(|record| record.ok().and_then(key));
     Ok(keys.iter().any(|key| key.as_deref() != Some(own)))
-}
-
-/// Servers do not always say which privilege the live list needs; we know.
-fn name_privilege(failure: Failure) -> Failure {
-    match failure {
-        Failure::Fault(mut fault) if fault.class == "NoPermission" => {
-            fault.privilege = Some(PRIVILEGE.into());
-            Failure::Fault(fault)
-        }
-        other => other,
-    }
 }

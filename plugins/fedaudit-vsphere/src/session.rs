@@ -1,5 +1,6 @@
 //! One login: finding out how to talk to the server, logging in, what the server says of itself, and logging out.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use fedaudit_core::{Context, Error, ErrorKind, Result, Secret, Time};
@@ -71,6 +72,8 @@ pub(crate) struct Session {
     /// Age at which the server deletes events, where it says so.
     pub(crate) max_age: Option<Duration>,
     pub(crate) collectors: Collectors,
+    /// Why the live list was refused.
+    pub(crate) list_refused: OnceLock<Fault>,
     /// Whether the server's filter ignores the case of accounts, once somebody had to know.
     pub(crate) ignores_case: OnceCell<bool>,
 }
@@ -98,6 +101,7 @@ impl Session {
             user_name: user.user_name.unwrap_or_else(|| config.username.clone()),
             max_age: None,
             collectors: Collectors::default(),
+            list_refused: OnceLock::new(),
             ignores_case: OnceCell::new(),
             wire,
             content,

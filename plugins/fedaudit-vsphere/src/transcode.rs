@@ -247,6 +247,9 @@ impl<'x> Writer<'x, '_> {
 
     /// A number or truth that is none stays text: the row decides what it is worth.
     fn scalar(&mut self, kind: Leaf, text: &str) {
+        if kind == Leaf::Text {
+            return quote(self.out, text);
+        }
         let trimmed = text.trim();
         match (kind, trimmed) {
             (Leaf::Int, _) if is_json_number(trimmed) => self.out.push_str(trimmed),
@@ -337,6 +340,7 @@ impl<'x> Writer<'x, '_> {
 }
 
 /// A member whose value is being written.
+#[derive(Clone, Copy)]
 struct Open<'x> {
     name: &'x str,
     /// Which note is its own.

@@ -239,7 +239,8 @@ impl Wire {
         of: &Ref,
         property: &str,
     ) -> Result<Answer, Failure> {
-        let request = HttpRequest::get(self.path(of, property));
+        // A fault is a 500, which asking again does not change: with a login, what passes is waited out with the whole page.
+        let request = HttpRequest::get(self.path(of, property)).idempotent(token.is_none());
         self.send(cx, with_token(request, token), "").await
     }
 

@@ -195,6 +195,13 @@ async fn a_missing_right_is_denied_and_says_which() {
         let health = bench.source.check(&bench.cx).await.unwrap();
         assert_eq!(health.denied.len(), 1);
         assert_eq!(health.denied[0].0, "sessions");
+        // Each refusal can be an event in the server's log.
+        let asked = bench.log.take().iter().filter(|entry| entry.target.contains("sessionList")).count();
+        assert_eq!(asked, 1);
+        // A new login asks anew: the right may have been given meanwhile.
+        bench.source.close(&bench.cx).await.unwrap();
+        bench.source.check(&bench.cx).await.unwrap();
+        assert_eq!(bench.log.take().iter().filter(|entry| entry.target.contains("sessionList")).count(), 1);
     }
 }
 
