@@ -43,13 +43,13 @@ pub(crate) struct Edge {
     from: Option<Time>,
     /// Time in µs and key.
     seen: Vec<(i64, i64)>,
-    /// Pages read: a page of nothing but unreadable records is progress, too.
+    /// Pages read: one of nothing but unreadable records is progress, too, up to a point.
     pages: u64,
     /// Pages in a row that moved nothing.
     idle: u32,
 }
 
-/// Pages that move nothing are late events, or records that cannot be read; so many in a row are one page over and over.
+/// Pages that move nothing are late events, or records that cannot be read; so many in a row have no end.
 const MAX_IDLE: u32 = 64;
 
 /// Which way an edge moves.
@@ -112,6 +112,11 @@ impl Edge {
     /// Whether reading gets nowhere.
     pub(crate) fn is_stuck(&self) -> bool {
         self.idle > MAX_IDLE
+    }
+
+    /// Stays where it is, because a watch saw nothing; the next look is another one all the same.
+    pub(crate) fn wait(&mut self) {
+        self.pages += 1;
     }
 
     /// Moves the edge over a page, of which it is handed what it did not remember.

@@ -102,3 +102,19 @@ async fn a_reader_that_goes_away_while_logging_in_leaves_the_way_free() {
     let debug = format!("{login:?}");
     assert_eq!(debug, "Login { .. }");
 }
+
+#[tokio::test]
+async fn a_product_that_ends_every_login_is_left_alone_for_a_while() {
+    let (login, cx) = (Login::<usize>::bearing(2, Duration::from_millis(500)), soon());
+    for _ in 0..2 {
+        let held = login.get(&cx, async { Ok(1) }).await.unwrap();
+        login.forget(&held).await;
+        // Another reader of the same login lost nothing more.
+        login.forget(&held).await;
+    }
+    let error = login.get(&cx, async { Ok(1) }).await.unwrap_err();
+    assert_eq!((error.kind(), cx.meter.read().logins), (ErrorKind::Unavailable, 2));
+    assert!(error.to_string().contains("ended 2 logins"), "{error}");
+    tokio::time::sleep(Duration::from_millis(510)).await;
+    assert_eq!(*login.get(&cx, async { Ok(7) }).await.unwrap(), 7);
+}
