@@ -89,7 +89,8 @@ impl Address {
             let label = label.to_ascii_lowercase();
             !label.is_empty() && (label.bytes().all(|b| b.is_ascii_digit()) || label.starts_with("0x"))
         };
-        let named = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        let named = text.bytes().any(|byte| byte.is_ascii_alphanumeric())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
             && !text.split('.').all(numeric);
         if named {
             Self { host: Some(text.to_ascii_lowercase()), kind: AddressKind::Host, ..Self::default() }
@@ -191,6 +192,8 @@ mod tests {
             ("-", "", None, "", K::None),
             ("N/A", "", None, "", K::None),
             ("host:port", "", None, "", K::Unparsed),
+            (":443", "", Some(443), "", K::Unparsed),
+            ("..", "", None, "", K::Unparsed),
         ] {
             let parsed = Address::parse(input);
             assert_eq!(parsed.ip.as_deref().unwrap_or(""), ip, "{input}");

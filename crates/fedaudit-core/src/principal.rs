@@ -89,10 +89,10 @@ impl<'a> Principal<'a> {
                 .map(|(_, value)| *value)
                 .collect::<Vec<_>>()
         };
-        let name = of("CN").first().or(of("UID").first()).map(|name| fold(name).into_owned().into())?;
+        let name = of("CN").into_iter().chain(of("UID")).find(|name| !name.is_empty())?;
         let domain = of("DC").join(".");
         Some(Self {
-            name: Some(name),
+            name: Some(fold(name).into_owned().into()),
             domain: (!domain.is_empty()).then(|| fold(&domain).into_owned().into()),
             ..Self::default()
         })
@@ -128,6 +128,7 @@ mod tests {
             ("S-1-5-21-1-2-3-1104", "", "", "S-1-5-21-1-2-3-1104"),
             ("362", "", "", "362"),
             ("CN=Ana,OU=x,DC=corp,DC=example", "ana", "corp.example", ""),
+            ("CN=,UID=Ana,DC=corp", "ana", "corp", ""),
             ("VSPHERE.LOCAL\\Administrator", "administrator", "vsphere.local", ""),
             ("CORP\\ana@corp.example", "ana", "corp.example", ""),
             ("Administrator@VSPHERE.LOCAL", "administrator", "vsphere.local", ""),

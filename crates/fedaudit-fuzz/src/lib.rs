@@ -61,7 +61,7 @@ macro_rules! target {
 const INPUTS: u64 = 600;
 const BYTES: usize = 600_000;
 /// Of how many inputs one has to get inside.
-const DEEP: u64 = 10;
+const DEEP: u64 = 20;
 
 /// Replays the corpus, then mutations of it.
 pub fn run(name: &str, package: &Path, property: fn(&[u8]) -> Depth) {

@@ -301,10 +301,10 @@ impl Gate {
         if first.response_type != "SCRAM_RESPONSE" {
             return Err(self.refused(&first.response_type, &first.urls));
         }
-        let secret = parts.secret.clone();
-        let proof = tokio::task::spawn_blocking(move || opening.prove(&secret, &first.rfc_str))
+        let (challenge, secret) = (opening.read(&first.rfc_str)?, parts.secret.clone());
+        let proof = tokio::task::spawn_blocking(move || challenge.prove(&secret))
             .await
-            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))??;
+            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
         let last = self.attempt(cx, rpc, key, &message("CLIENT_FINAL_MESSAGE", &proof.message)).await?;
         if last.response_type != "SCRAM_RESPONSE" {
             return Err(self.refused(&last.response_type, &last.urls));

@@ -21,13 +21,13 @@ use crate::wire::Answer;
 
 /// A page as it came: each record with its position and members, and what cannot be read.
 #[derive(Default)]
-struct Batch<'a> {
-    records: Vec<(Position, &'a str, Members<'a>)>,
-    rejected: Vec<Rejected>,
+pub(crate) struct Batch<'a> {
+    pub(crate) records: Vec<(Position, &'a str, Members<'a>)>,
+    pub(crate) rejected: Vec<Rejected>,
 }
 
 impl<'a> Batch<'a> {
-    fn new(records: &'a Records<'_>) -> Self {
+    pub(crate) fn new(records: &'a Records<'_>) -> Self {
         let mut batch = Self { records: Vec::with_capacity(records.len()), ..Self::default() };
         for record in records.iter() {
             let read = record.map_err(Clone::clone).and_then(|record| {

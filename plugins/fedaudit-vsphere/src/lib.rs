@@ -15,6 +15,8 @@ mod cursor;
 mod events;
 mod fault;
 mod filter;
+#[cfg(test)]
+mod fuzz;
 mod info;
 mod names;
 mod normalize;
