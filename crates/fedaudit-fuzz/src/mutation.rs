@@ -80,7 +80,7 @@ impl Mutator {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number.wrapping_mul(0xD6E8_FEB8_6659_FD93));
         let mut input = self.any(&mut random).to_vec();
         // A short one hardly survives several.
-        for _ in 0..=random.below(input.len() / 50).min(3) {
+        for _ in 0..=random.below(1 + (input.len() / 100).min(2)) {
             self.change(&mut input, &mut random);
         }
         input

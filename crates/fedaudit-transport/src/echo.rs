@@ -65,8 +65,8 @@ fn parts(secret: &Secret) -> Vec<Secret> {
     parts
 }
 
-/// As it is, and as JSON, XML, a URL, a form and base64 write it.
-fn spellings(text: &str) -> [Secret; 8] {
+/// As it is, and as JSON of several encoders, XML, a URL, a form and base64 write it.
+fn spellings(text: &str) -> [Secret; 11] {
     let json = text.replace('\\', "\\\\").replace('"', "\\\"");
     let xml = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let form: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
@@ -74,6 +74,9 @@ fn spellings(text: &str) -> [Secret; 8] {
     let base64 = |code: &base64::engine::GeneralPurpose| code.encode(text).trim_end_matches('=').to_owned();
     [
         Secret::new(text),
+        Secret::new(ascii(&json)),
+        Secret::new(ascii(&json).replace('/', "\\/")),
+        Secret::new(json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")),
         Secret::new(json),
         Secret::new(xml.replace('"', "&quot;").replace('\'', "&apos;")),
         Secret::new(xml),
@@ -82,4 +85,17 @@ fn spellings(text: &str) -> [Secret; 8] {
         Secret::new(base64(&STANDARD)),
         Secret::new(base64(&URL_SAFE)),
     ]
+}
+
+/// JSON as encoders write it that trust nothing but ASCII.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() {
+            text.push(c);
+        } else {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    text
 }

@@ -129,7 +129,9 @@ impl Edge {
         let (last, mut from) = match toward {
             Toward::Newer => {
                 let last = times.max().unwrap_or_default();
-                (last, known.map_or(last.saturating_sub(overlap), |known| known.max(last.saturating_sub(overlap))))
+                // A cursor holds no time before 1970.
+                let bound = last.saturating_sub(overlap).max(0);
+                (last, known.map_or(bound, |known| known.max(bound)))
             }
             Toward::Older => {
                 let last = times.min().unwrap_or_default();

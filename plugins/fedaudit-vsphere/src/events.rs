@@ -13,7 +13,7 @@ use crate::fault::Failure;
 use crate::filter::Filter;
 use crate::normalize::{Position, position};
 use crate::record::{Members, Records};
-use crate::redact::without_password;
+use crate::redact::without_passwords;
 use crate::scroll::{self, Read};
 use crate::session::Session;
 use crate::transcode::Declared;
@@ -33,7 +33,7 @@ impl<'a> Batch<'a> {
             let read = record.map_err(Clone::clone).and_then(|record| {
                 let json = record.json;
                 let place = |members: Members<'a>| Ok((position(&members)?, json, members));
-                record.members().and_then(place).map_err(|reason| Rejected { raw: without_password(json), reason })
+                record.members().and_then(place).map_err(|reason| Rejected { raw: without_passwords(json), reason })
             });
             match read {
                 Ok(record) => batch.records.push(record),

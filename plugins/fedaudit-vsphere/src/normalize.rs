@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::catalogue::meaning;
 use crate::record::Members;
-use crate::redact::{redact, secrets_of, without_password};
+use crate::redact::{redact, secrets_of, without_passwords};
 use crate::transcode::quote;
 use fedaudit_core::address::Address;
 use fedaudit_core::principal::{BareNames, Principal};
@@ -122,7 +122,7 @@ impl Normalizer<'_> {
     ) -> Result<(), Rejected> {
         let class = members
             .text("_typeName")
-            .ok_or_else(|| Rejected { raw: without_password(raw), reason: "member _typeName is missing".into() })?;
+            .ok_or_else(|| Rejected { raw: without_passwords(raw), reason: "member _typeName is missing".into() })?;
         let code = members.text("eventTypeId").unwrap_or_else(|| class.clone());
         let meaning = meaning(&code);
         let mut flags: Vec<&str> = Vec::new();

@@ -51,8 +51,16 @@ pub(crate) fn redact(raw: &str, secrets: &[&str]) -> String {
     shown
 }
 
+/// The text of a record that is no event, in either form.
+pub(crate) fn without_passwords(raw: &str) -> String {
+    match Members::parse(raw) {
+        Ok(members) => redact(raw, &secrets_of(raw, &members)),
+        Err(_) => undecoded(raw),
+    }
+}
+
 /// The text of a record that cannot be decoded, in either form, without what follows the word.
-pub(crate) fn without_password(raw: &str) -> String {
+fn undecoded(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
     let mut rest = raw;
     while let Some(at) = rest.find(NAME) {
@@ -60,15 +68,16 @@ pub(crate) fn without_password(raw: &str) -> String {
         out.push_str(before);
         rest = word;
         // As an element's name or a member's, not as a word of some text.
-        let end = match (before[..at].chars().next_back(), rest.as_bytes().first()) {
-            (Some('<' | ':'), Some(b'>' | b' ' | b'\t' | b'\r' | b'\n' | b'/')) => {
+        let name = &out[..out.len() - NAME.len()];
+        let end = match rest.as_bytes().first() {
+            Some(b'>' | b' ' | b'\t' | b'\r' | b'\n' | b'/') if opens(name) => {
                 // Up to its end tag: there may be character data in it.
                 let tag = rest.find('>').map_or(rest.len(), |end| end + 1);
                 out.push_str(&rest[..tag]);
                 rest = &rest[tag..];
                 if out.ends_with("/>") { 0 } else { rest.find("</").unwrap_or(rest.len()) }
             }
-            (Some('"'), Some(b'"')) => {
+            Some(b'"') if name.ends_with('"') => {
                 out.push_str("\":\"");
                 json_value_end(rest).unwrap_or(rest.len())
             }
@@ -84,6 +93,12 @@ pub(crate) fn without_password(raw: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// Whether a tag begins at the end of this text, with a prefix or without.
+fn opens(text: &str) -> bool {
+    let prefix = text.rsplit('<').next().unwrap_or_default();
+    prefix.len() < text.len() && (prefix.is_empty() || (prefix.ends_with(':') && !prefix.contains(['/', ' ', '>'])))
 }
 
 /// Where the value ends whose name ends here: `": "…"`; nowhere if it is no text that ends.
@@ -130,7 +145,7 @@ mod tests {
             ("<m>password</m>", "<m>password</m>"),
             ("no word", "no word"),
         ] {
-            assert_eq!(without_password(raw), shown);
+            assert_eq!(undecoded(raw), shown);
         }
     }
 }

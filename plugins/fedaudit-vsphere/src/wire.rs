@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::fault::{Failure, Fault};
 use crate::filter::element;
 use crate::record::Records;
-use crate::redact::without_password;
+use crate::redact::without_passwords;
 use crate::transcode::{Declared, elements, quote, readable, to_json, write_json, xsi_prefixes};
 
 /// A managed object on the server.
@@ -145,7 +145,7 @@ impl Answer {
         // The other form is shorter, as a rule.
         Ok(Records::made(elements(&self.document, element), self.document.len(), |xml, out, members| {
             write_json(xml, declared, &prefixes, out, members)
-                .map_err(|reason| Rejected { raw: without_password(xml), reason })
+                .map_err(|reason| Rejected { raw: without_passwords(xml), reason })
         }))
     }
 
