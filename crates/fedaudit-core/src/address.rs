@@ -108,9 +108,8 @@ impl Address {
 pub fn parse_ip(text: &str) -> Option<IpAddr> {
     let bare = text.split_once('%').map_or(text, |(ip, _zone)| ip);
     match bare.parse().ok()? {
-        IpAddr::V6(ip) if bare.len() == text.len() => Some(ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4)),
-        ip @ IpAddr::V6(_) => Some(ip),
-        ip @ IpAddr::V4(_) => (bare.len() == text.len()).then_some(ip),
+        IpAddr::V4(_) if bare.len() < text.len() => None,
+        ip => Some(ip.to_canonical()),
     }
 }
 
@@ -175,6 +174,7 @@ mod tests {
             ("::ffff:192.0.2.10", "192.0.2.10", None, "", K::Ip),
             ("::ffff:c000:20a", "192.0.2.10", None, "", K::Ip),
             ("fe80::1%eth0", "fe80::1", None, "", K::Ip),
+            ("::ffff:192.0.2.10%eth0", "192.0.2.10", None, "", K::Ip),
             ("ipv4:192.0.2.10:48394", "192.0.2.10", Some(48394), "", K::Ip),
             ("ipv6:2001:db8::1:445", "2001:db8::1", Some(445), "", K::Ip),
             ("127.0.0.1", "127.0.0.1", None, "", K::Loopback),

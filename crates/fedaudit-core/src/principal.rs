@@ -104,7 +104,8 @@ pub fn fold(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
         return text.into();
     }
-    nfc(text).to_lowercase().into()
+    // A mark may have a composed form with the small letter alone.
+    nfc(&nfc(text).to_lowercase()).into_owned().into()
 }
 
 fn nfc(text: &str) -> Cow<'_, str> {
@@ -143,6 +144,7 @@ mod tests {
             assert_eq!(parsed.domain.as_deref().unwrap_or(""), domain, "{input}");
             assert_eq!(parsed.uid.as_deref().unwrap_or(""), uid, "{input}");
         }
+        assert_eq!(fold("Y\u{30a}"), "\u{1e99}");
         assert_eq!(Principal::parse(".TRUENAS_NODE", BareNames::Fold).user_type, UserType::Node);
         assert_eq!(Principal::parse("NAS1$", BareNames::Fold).user_type, UserType::Service);
         assert_eq!(Principal::parse("Root", BareNames::Fold).name.as_deref(), Some("root"));
