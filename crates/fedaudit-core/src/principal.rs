@@ -71,7 +71,7 @@ impl<'a> Principal<'a> {
         let (name, user_type) = match text {
             ".TRUENAS_NODE" => (None, UserType::Node),
             _ => match text.strip_prefix(".API_KEY:") {
-                Some(key) => (Some(Cow::Borrowed(key)), UserType::Service),
+                Some(key) => (Some(Cow::Borrowed(key)).filter(|key| !key.is_empty()), UserType::Service),
                 None => (None, UserType::Unknown),
             },
         };

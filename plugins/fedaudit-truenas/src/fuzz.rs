@@ -160,7 +160,9 @@ fn redaction() {
             splice(text, &cuts, &mut out);
             let after: Json = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"));
             after.no_secret(service);
-            if !before.has_secret(service) && !text.contains("\\\"") && !text.contains("env") {
+            // A text that looks like a piece of a record is taken for one.
+            let looks = ["\\\"", "env", "raw_lines"].iter().any(|word| text.contains(word));
+            if !before.has_secret(service) && !looks {
                 assert_eq!(out, text);
             }
         }

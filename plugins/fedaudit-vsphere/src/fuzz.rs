@@ -75,12 +75,16 @@ fn shows_password(json: &str) -> bool {
 }
 
 /// How many elements of that name stand in a well-formed document, none inside another; nothing where that is not so, or
-/// where a comment or character data may hold the text of one.
+/// where something else may hold the text of one.
 fn elements_in(document: &str, name: &str) -> Option<usize> {
     let mut reader = Reader::from_str(document);
     let (mut open, mut inside, mut count) = (0_usize, None, 0);
     loop {
-        match reader.read_event().ok()? {
+        let event = reader.read_event().ok()?;
+        if !matches!(event, Event::Text(_)) && event.contains('<') {
+            return None;
+        }
+        match event {
             Event::Start(start) => {
                 open += 1;
                 if start.name().0 == name {
@@ -135,8 +139,12 @@ fn soap() {
         let end = document.trim_end().len();
         for short in [1, 5, 30, 100, end / 2] {
             let cut = end.checked_sub(short).map_or(0, |cut| document.floor_char_boundary(cut));
-            let beginning = answer(&document.as_bytes()[..cut], true);
-            assert!(understood(beginning, "ReadNextEventsResponse").is_err(), "{}", &document[..cut]);
+            let beginning = &document[..cut];
+            // What follows a whole answer is not missed.
+            if !beginning.trim_end().ends_with("Envelope>") {
+                let shorter = answer(beginning.as_bytes(), true);
+                assert!(understood(shorter, "ReadNextEventsResponse").is_err(), "{beginning}");
+            }
         }
         Depth::reached(rows(&records) > 0)
     });
