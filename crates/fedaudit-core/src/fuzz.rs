@@ -48,8 +48,7 @@ fn address() {
             assert!(address.port.is_none_or(|port| u16::try_from(port).is_ok()));
             assert!(address.host.as_deref().is_none_or(|host| !host.is_empty() && host == host.to_lowercase()));
             let (has_ip, has_host) = match address.kind {
-                AddressKind::Ip | AddressKind::Proxy => (true, false),
-                AddressKind::Loopback => (true, false),
+                AddressKind::Ip | AddressKind::Proxy | AddressKind::Loopback => (true, false),
                 AddressKind::Host => (false, true),
                 AddressKind::None | AddressKind::UnixSocket | AddressKind::Unparsed => (false, false),
             };

@@ -64,6 +64,7 @@ const BYTES: usize = 600_000;
 const DEEP: u64 = 20;
 
 /// Replays the corpus, then mutations of it.
+#[expect(clippy::print_stdout, reason = "a test says what it did")]
 pub fn run(name: &str, package: &Path, property: fn(&[u8]) -> Depth) {
     let folder = package.join("src/__fuzz__").join(name).join("corpus");
     let corpus = corpus(&folder);
@@ -112,6 +113,7 @@ struct Told<'t> {
     of: &'t dyn Fn() -> String,
 }
 
+#[expect(clippy::print_stderr, reason = "a test says why it failed")]
 impl Drop for Told<'_> {
     fn drop(&mut self) {
         if !std::thread::panicking() {

@@ -1,6 +1,8 @@
 //! What an answer may repeat of its request. A product, or a proxy in front of it, that answers an error with the request it
 //! got would put the login into our errors, logs and receipts; so secrets are cut out before anybody quotes such an answer.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use fedaudit_core::Secret;
@@ -94,7 +96,9 @@ fn ascii(json: &str) -> String {
         if c.is_ascii() {
             text.push(c);
         } else {
-            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(text, "\\u{unit:04x}");
+            }
         }
     }
     text

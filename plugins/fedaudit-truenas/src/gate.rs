@@ -301,10 +301,11 @@ impl Gate {
         if first.response_type != "SCRAM_RESPONSE" {
             return Err(self.refused(&first.response_type, &first.urls));
         }
-        let (challenge, secret) = (opening.read(&first.rfc_str)?, parts.secret.clone());
-        let proof = tokio::task::spawn_blocking(move || challenge.prove(&secret))
+        let secret = parts.secret.clone();
+        let prove = move || Ok::<_, Error>(opening.read(&first.rfc_str)?.prove(&secret));
+        let proof = tokio::task::spawn_blocking(prove)
             .await
-            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
+            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))??;
         let last = self.attempt(cx, rpc, key, &message("CLIENT_FINAL_MESSAGE", &proof.message)).await?;
         if last.response_type != "SCRAM_RESPONSE" {
             return Err(self.refused(&last.response_type, &last.urls));

@@ -31,10 +31,14 @@ fn search<'a>(members: &Members<'a>, secrets: &mut Vec<&'a str>) {
 
 fn search_value<'a>(value: &'a str, secrets: &mut Vec<&'a str>) {
     if value.starts_with('{') {
-        Members::parse(value).iter().for_each(|members| search(members, secrets));
+        if let Ok(members) = Members::parse(value) {
+            search(&members, secrets);
+        }
     } else if value.starts_with('[') {
         let items: Vec<&RawValue> = serde_json::from_str(value).unwrap_or_default();
-        items.iter().for_each(|item| search_value(item.get(), secrets));
+        for item in items {
+            search_value(item.get(), secrets);
+        }
     }
 }
 
