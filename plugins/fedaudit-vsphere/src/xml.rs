@@ -100,7 +100,9 @@ impl<'x> Tokens<'x> {
         let (inside, empty) = inside.strip_suffix('/').map_or((inside, false), |inside| (inside, true));
         let name_end = inside.bytes().position(|byte| byte.is_ascii_whitespace()).unwrap_or(inside.len());
         let (name, attributes) = inside.split_at(name_end);
-        let ill_formed = name.is_empty() || name.bytes().any(|byte| matches!(byte, b'<' | b'"' | b'\'' | b'='));
+        let ill_formed = name.is_empty()
+            || name.ends_with(':')
+            || name.bytes().any(|byte| matches!(byte, b'<' | b'"' | b'\'' | b'='));
         if ill_formed {
             return Err(self.error("a tag without a name"));
         }
@@ -300,6 +302,7 @@ mod tests {
             "</a",
             "<>",
             "< a>",
+            "<a:>",
             "<!-- ",
             "<![CDATA[ ",
             "<!DOCTYPE x>",
