@@ -2,6 +2,8 @@
 //! body means to a product is the plugin's business; how it travels is decided here, once.
 
 mod echo;
+#[cfg(test)]
+mod fuzz;
 mod http_client;
 mod login;
 mod origin;

@@ -7,6 +7,8 @@ mod authentication;
 mod budget;
 mod config;
 mod course;
+#[cfg(test)]
+mod fuzz;
 mod grade_change;
 mod info;
 mod links;

@@ -12,6 +12,8 @@ mod config;
 mod details;
 mod entry;
 mod filter;
+#[cfg(test)]
+mod fuzz;
 mod info;
 mod login;
 mod normalize;

@@ -208,7 +208,7 @@ fn malformed(response: &HttpResponse, error: &impl std::fmt::Display) -> Error {
     }
 }
 
-fn appliance(response: &HttpResponse) -> Result<Appliance, String> {
+pub(crate) fn appliance(response: &HttpResponse) -> Result<Appliance, String> {
     let text = String::from_utf8_lossy(&response.body);
     let tape = Tape::check(&text)?;
     let mut body = tape.root().object("body");

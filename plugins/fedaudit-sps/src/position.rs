@@ -136,7 +136,7 @@ impl Position {
         let skipped = self.held.is_some_and(|held| starts.first().is_none_or(|first| *first >= held));
         let unordered = !starts.is_sorted();
         if basic && !self.unordered && !unordered && (skipped || backward) {
-            self.moved += 1;
+            self.moved = self.moved.saturating_add(1);
             if self.moved > IDLE_PAGES {
                 return Err(circles());
             }
@@ -192,12 +192,12 @@ impl Position {
         if received == 0 {
             return Ok(Going::End(EndReason::EmptyPage));
         }
-        let reached = offset + received as u64;
+        let reached = offset.saturating_add(received as u64);
         let saturated = page.hits.is_some_and(|hits| hits >= BASIC_HITS);
         let unseen = page.hits.is_some_and(|hits| hits > reached) && received >= page.limit;
         // The hits that can be walked end here, and there may be others behind them.
         if reached >= BASIC_HITS || (saturated && page.next.is_none()) {
-            let from = latest.max(self.last).map(|last| last - micros(OVERLAP));
+            let from = latest.max(self.last).map(|last| last.saturating_sub(micros(OVERLAP)));
             if self.unordered || from <= start {
                 return Err(stuck());
             }
@@ -214,9 +214,9 @@ impl Position {
         let (take, next) = match before {
             _ if self.unordered => (received, reached),
             // The next page begins with the last session before the instant.
-            2.. => (before, reached - (received - before + 1) as u64),
+            2.. => (before, reached.saturating_sub((received - before + 1) as u64)),
             _ if page.limit < LARGEST_PAGE => {
-                self.wider = Some((page.limit * 4).min(LARGEST_PAGE));
+                self.wider = Some(page.limit.saturating_mul(4).min(LARGEST_PAGE));
                 (0, offset)
             }
             _ => {
@@ -248,7 +248,7 @@ impl Position {
     }
 
     fn nothing_new(&mut self) -> Result<()> {
-        self.idle += 1;
+        self.idle = self.idle.saturating_add(1);
         if self.idle > IDLE_PAGES { Err(circles()) } else { Ok(()) }
     }
 }

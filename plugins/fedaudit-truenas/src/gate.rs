@@ -302,7 +302,8 @@ impl Gate {
             return Err(self.refused(&first.response_type, &first.urls));
         }
         let secret = parts.secret.clone();
-        let proof = tokio::task::spawn_blocking(move || opening.prove(&secret, &first.rfc_str))
+        let prove = move || Ok::<_, Error>(opening.read(&first.rfc_str)?.prove(&secret));
+        let proof = tokio::task::spawn_blocking(prove)
             .await
             .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))??;
         let last = self.attempt(cx, rpc, key, &message("CLIENT_FINAL_MESSAGE", &proof.message)).await?;

@@ -4,6 +4,8 @@
 mod action;
 mod config;
 mod credential;
+#[cfg(test)]
+mod fuzz;
 mod gate;
 mod isolate;
 mod items;

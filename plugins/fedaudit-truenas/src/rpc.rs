@@ -186,23 +186,23 @@ impl Answer {
         &self.0
     }
 
-    /// The refusal, if it is one.
+    /// The answer that a text is, or the refusal.
     ///
     /// Answers are megabytes and refusals are short, and `error` comes before anything long: so only a text without a
     /// result is decoded here.
-    fn into_result(self) -> std::result::Result<Self, Failure> {
+    pub(crate) fn received(text: String) -> std::result::Result<Self, Failure> {
         #[derive(Deserialize)]
         struct Refused {
             error: Refusal,
         }
-        let head = self.0.get(..64).unwrap_or(&self.0);
+        let head = text.get(..64).unwrap_or(&text);
         let says_result = head.contains("\"result\"") && !head.contains("\"error\"");
         if says_result {
-            return Ok(self);
+            return Ok(Self(text));
         }
-        match serde_json::from_str::<Refused>(&self.0) {
+        match serde_json::from_str::<Refused>(&text) {
             Ok(refused) => Err(Failure::Refused(Box::new(refused.error))),
-            Err(_) => Ok(self),
+            Err(_) => Ok(Self(text)),
         }
     }
 }
@@ -251,7 +251,7 @@ impl Rpc {
     pub(crate) async fn call(&self, cx: &Context, method: &str, params: &str) -> std::result::Result<Answer, Failure> {
         let text = self.exchange(cx, method, params).await.map_err(Failure::Wire)?;
         cx.meter.bytes.fetch_add(text.len() as u64, Relaxed);
-        Answer(text).into_result()
+        Answer::received(text)
     }
 
     async fn exchange(&self, cx: &Context, method: &str, params: &str) -> Result<String> {
@@ -365,7 +365,7 @@ impl Wire {
 
 /// What a message is.
 #[derive(Debug, PartialEq, Eq)]
-enum Heard {
+pub(crate) enum Heard {
     /// The answer to the call of this id.
     Answer(u64),
     /// Something that the product says unasked.
@@ -375,7 +375,7 @@ enum Heard {
 }
 
 impl Heard {
-    fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         #[derive(Deserialize)]
         struct Envelope<'a> {
             #[serde(borrow)]
@@ -401,13 +401,13 @@ impl Heard {
 }
 
 /// The product writes the id last. A text that ends in `,"id":7}` has it as a member of the outermost object, so that
-/// megabytes of result need not be decoded to find it.
+/// megabytes of result need not be decoded to find it. Without the comma the name could be a longer one: `"x\"id"`.
 fn trailing_id(text: &str) -> Option<u64> {
     let inner = text.trim_end().strip_suffix('}')?.trim_end();
     let head = inner.trim_end_matches(|c: char| c.is_ascii_digit());
     let digits = &inner[head.len()..];
-    let before = head.trim_end().strip_suffix(':')?.trim_end();
-    before.ends_with("\"id\"").then(|| digits.parse().ok())?
+    let before = head.trim_end().strip_suffix(':')?.trim_end().strip_suffix("\"id\"")?;
+    before.trim_end().ends_with([',', '{']).then(|| digits.parse().ok())?
 }
 
 #[cfg(test)]
@@ -473,11 +473,12 @@ mod tests {
         ] {
             assert!(matches!(Heard::of(text), Heard::Nonsense(what) if what.contains(word)), "{text}");
         }
+        assert!(matches!(Heard::of(r#"{"x\"id":7}"#), Heard::Nonsense(_)));
     }
 
     #[test]
     fn errors_are_told_apart_by_code_and_number() {
-        let refused = |error: &str| match Answer(format!(r#"{{"error":{error},"id":1}}"#)).into_result() {
+        let refused = |error: &str| match Answer::received(format!(r#"{{"error":{error},"id":1}}"#)) {
             Err(Failure::Refused(refusal)) => *refusal,
             other => panic!("{other:?} is no refusal"),
         };
@@ -522,7 +523,7 @@ mod tests {
     fn refusals_have_kinds_and_no_traces() {
         let text = r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"Method call error","data":{"error":13,"errname":"EACCES",
             "reason":"[EACCES] Not authorized","trace":{"class":"CallError","frames":[{"locals":{"password":"hunter"}}]},"extra":null}},"id":3}"#;
-        let Err(failure) = Answer(text.to_owned()).into_result() else { panic!("a refusal") };
+        let Err(failure) = Answer::received(text.to_owned()) else { panic!("a refusal") };
         let error = failure.into_error("audit.query");
         assert_eq!(error.kind(), ErrorKind::Denied);
         assert!(error.hint_text().unwrap().contains("SYSTEM_AUDIT_READ"));

@@ -121,8 +121,8 @@ impl Edge {
 
     /// Moves the edge over a page, of which it is handed what it did not remember.
     pub(crate) fn advance(&mut self, toward: Toward, delivered: impl IntoIterator<Item = Position>) {
-        self.pages += 1;
-        self.idle += 1;
+        self.pages = self.pages.saturating_add(1);
+        self.idle = self.idle.saturating_add(1);
         let before = self.seen.len();
         self.seen.extend(delivered.into_iter().map(|at| (at.created.micros(), at.key)));
         if self.seen.len() == before {
@@ -134,11 +134,13 @@ impl Edge {
         let (last, mut from) = match toward {
             Toward::Newer => {
                 let last = times.max().unwrap_or_default();
-                (last, known.map_or(last - overlap, |known| known.max(last - overlap)))
+                // A cursor holds no time before 1970.
+                let bound = last.saturating_sub(overlap).max(0);
+                (last, known.map_or(bound, |known| known.max(bound)))
             }
             Toward::Older => {
                 let last = times.min().unwrap_or_default();
-                (last, known.map_or(last + overlap, |known| known.min(last + overlap)))
+                (last, known.map_or(last.saturating_add(overlap), |known| known.min(last.saturating_add(overlap))))
             }
         };
         let new_at_the_edge = self.seen[before..].iter().any(|(created, _)| *created == last);

@@ -13,7 +13,7 @@ use crate::fault::Failure;
 use crate::filter::Filter;
 use crate::normalize::{Position, position};
 use crate::record::{Record, Records};
-use crate::redact::without_password;
+use crate::redact::without_passwords;
 use crate::scroll::{self, Read};
 use crate::session::Session;
 use crate::transcode::Declared;
@@ -175,7 +175,7 @@ impl PageReader<'_> {
         let decode = |record: Result<Record<'_>, Rejected>| {
             let record = record?;
             let json = record.json;
-            let unreadable = |reason| Rejected { raw: without_password(json), reason };
+            let unreadable = |reason| Rejected { raw: without_passwords(json), reason };
             let members = record.members().map_err(unreadable)?;
             let at = position(&members).map_err(unreadable)?;
             read.push(at);

@@ -126,8 +126,9 @@ impl Fault {
             _ => (ErrorKind::Unavailable, None),
         };
         let text = if self.text.is_empty() { String::new() } else { format!(": {}", excerpt(&self.text)) };
-        let privilege = self.privilege.map_or_else(String::new, |privilege| format!(" (privilege {privilege})"));
-        let error = Error::new(kind, format!("{}{privilege}{text}", self.class));
+        let privilege =
+            self.privilege.map_or_else(String::new, |privilege| format!(" (privilege {})", excerpt(&privilege)));
+        let error = Error::new(kind, format!("{}{privilege}{text}", excerpt(&self.class)));
         match hint {
             Some(hint) => error.hint(hint),
             None => error,

@@ -15,6 +15,8 @@ mod cursor;
 mod events;
 mod fault;
 mod filter;
+#[cfg(test)]
+mod fuzz;
 mod health;
 mod info;
 mod live;

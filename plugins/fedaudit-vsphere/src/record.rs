@@ -7,7 +7,7 @@ use fedaudit_core::Rejected;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::redact::without_password;
+use crate::redact::without_passwords;
 use crate::transcode::{Declared, Note, write_json};
 
 /// The records of an answer as received. Each is brought into VI JSON form when it is looked at, in one place for all of them:
@@ -54,7 +54,7 @@ impl<'d> Records<'d> {
             notes.clear();
             match write_json(received, *declared, prefixes, &mut text, &mut notes) {
                 Ok(()) => each(Ok(Record { json: &text, known: Some(Members::Noted { text: &text, notes: &notes }) })),
-                Err(reason) => each(Err(Rejected { raw: without_password(received), reason })),
+                Err(reason) => each(Err(Rejected { raw: without_passwords(received), reason })),
             }
         };
         self.received.iter().map(decode).collect()

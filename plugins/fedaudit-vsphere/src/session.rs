@@ -241,7 +241,7 @@ fn missing(what: &str) -> Error {
 }
 
 /// The text of a value that may be boxed.
-fn unboxed(json: &str) -> String {
+pub(crate) fn unboxed(json: &str) -> String {
     #[derive(Deserialize)]
     struct Boxed<'a> {
         #[serde(borrow, rename = "_value")]
@@ -253,14 +253,14 @@ fn unboxed(json: &str) -> String {
 
 /// Where the one property of a `RetrievePropertiesEx` answer is.
 #[derive(Debug, PartialEq, Eq)]
-enum Part {
+pub(crate) enum Part {
     Here,
     /// In a later answer, which this token asks for.
     Later(String),
 }
 
 /// Looks for the property: a refusal comes inside a successful answer, and silence is no empty list.
-fn property_in(document: &str) -> Result<Part, Failure> {
+pub(crate) fn property_in(document: &str) -> Result<Part, Failure> {
     #[derive(Deserialize)]
     struct Missing<'a> {
         #[serde(borrow)]
@@ -360,15 +360,25 @@ async fn soap_version(cx: &Context, http: &HttpClient) -> Result<String> {
     if matches!(response.status, 429 | 502..=504) {
         return Err(error_for(&response));
     }
-    let document = readable(response.body.into());
-    let offered: Vec<&str> = elements(&document, "namespace")
+    Ok(newest_version(&readable(response.body.into())))
+}
+
+/// The newest SOAP version of ours in a list of them; else the first, which is the server's newest.
+pub(crate) fn newest_version(document: &str) -> String {
+    let offered: Vec<&str> = elements(document, "namespace")
         .filter(|namespace| namespace.contains("<name>urn:vim25</name>"))
         .flat_map(|namespace| elements(namespace, "version"))
         .filter_map(|version| version.strip_prefix("<version>")?.strip_suffix("</version>"))
         .map(str::trim)
+        // It goes into a header of every request.
+        .filter(|version| !version.is_empty() && version.bytes().all(is_of_version))
         .collect();
     let known = SOAP_VERSIONS.iter().find(|version| offered.contains(version));
-    Ok(known.map_or_else(|| offered.first().unwrap_or(&"5.5").to_string(), |version| (*version).to_owned()))
+    known.or(offered.first()).map_or_else(|| "5.5".to_owned(), |version| (*version).to_owned())
+}
+
+fn is_of_version(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 }
 
 /// What proves the login in later requests: a cookie, quotes included, or a header.

@@ -560,7 +560,7 @@ mod tests {
                             }
                             Err(_) => refused += 1,
                         }
-                        assert!(crate::redact::without_password(element).len() <= element.len() + 40);
+                        assert!(crate::redact::without_passwords(element).len() <= element.len() + 40);
                     }
                 }
             }

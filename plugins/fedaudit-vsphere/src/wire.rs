@@ -123,7 +123,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn new(response: HttpResponse, soap: bool) -> Self {
+    pub(crate) fn new(response: HttpResponse, soap: bool) -> Self {
         let server_time = response.server_time();
         let HttpResponse { status, headers, body } = response;
         Self { status, headers, server_time, document: readable(body.into()), element: soap.then_some("returnval") }
@@ -268,7 +268,7 @@ impl Wire {
 }
 
 /// An answer with a status of success holds the method's own element, whole; or a fault all the same.
-fn understood(answer: Answer, response_element: &str) -> Result<Answer, Failure> {
+pub(crate) fn understood(answer: Answer, response_element: &str) -> Result<Answer, Failure> {
     if let Some(fault) = fault_of(&answer) {
         return Err(Failure::Fault(fault));
     }
@@ -280,7 +280,7 @@ fn understood(answer: Answer, response_element: &str) -> Result<Answer, Failure>
 }
 
 /// The fault in an answer, if it is one.
-fn fault_of(answer: &Answer) -> Option<Fault> {
+pub(crate) fn fault_of(answer: &Answer) -> Option<Fault> {
     let document = answer.document.as_str();
     if answer.element.is_some() {
         // A fault is all there is, at the beginning: a page of events need not be looked through.

@@ -95,7 +95,7 @@ impl<'x> Tokens<'x> {
     fn tag(&mut self, rest: &'x str) -> Result<Tag<'x>, String> {
         let bytes = rest.as_bytes();
         let mut end = 1 + bytes[1..].iter().position(|byte| !is_of_name(*byte)).unwrap_or(bytes.len() - 1);
-        if end > 1 && bytes.get(end) == Some(&b'>') {
+        if end > 1 && bytes[end - 1] != b':' && bytes.get(end) == Some(&b'>') {
             self.at += end + 1;
             return Ok(Tag { name: &rest[1..end], attributes: "", empty: false });
         }
@@ -113,8 +113,9 @@ impl<'x> Tokens<'x> {
         let (inside, empty) = inside.strip_suffix('/').map_or((inside, false), |inside| (inside, true));
         let name_end = inside.bytes().position(|byte| byte.is_ascii_whitespace()).unwrap_or(inside.len());
         let (name, attributes) = inside.split_at(name_end);
-        let ill_formed =
-            name.is_empty() || name.bytes().any(|byte| matches!(byte, 0..=b' ' | b'<' | b'"' | b'\'' | b'=' | b'\\'));
+        let ill_formed = name.is_empty()
+            || name.ends_with(':')
+            || name.bytes().any(|byte| matches!(byte, 0..=b' ' | b'<' | b'"' | b'\'' | b'=' | b'\\'));
         if ill_formed {
             return Err(self.error("a tag without a name"));
         }
@@ -319,6 +320,7 @@ mod tests {
             "</a",
             "<>",
             "< a>",
+            "<a:>",
             "<!-- ",
             "<![CDATA[ ",
             "<!DOCTYPE x>",
