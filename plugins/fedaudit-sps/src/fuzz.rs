@@ -36,10 +36,10 @@ fn list() {
     fedaudit_fuzz::target!("list", |input| {
         let Ok(list) = serde_json::from_slice::<List<'_>>(input) else { return Depth::Refused };
         assert_eq!(Some(list.items.len()), items(input).map(|items| items.len()));
-        let mut records = Vec::new();
+        let (mut records, mut tape) = (Vec::new(), Tape::default());
         let mut sent = Vec::new();
         for item in &list.items {
-            match Record::decode(item.get(), NOW) {
+            match Record::decode(item.get(), &mut tape, NOW) {
                 Ok(record) => {
                     sent.push(Some(item.get().to_owned()));
                     records.push(record);
@@ -126,7 +126,7 @@ fn entries() {
         const SESSION: &str = r#"{"key":"k1","body":{"start_time":"2026-11-22T03:00:00Z","end_time":"2026-11-22T04:00:00Z",
             "active":false,"recording":{"session_id":"svc/a-1","index_status":"INDEXED"},"user":{"name":"CORP\\ana"}}}"#;
         let Ok(list) = serde_json::from_slice::<List<'_>>(input) else { return Depth::Refused };
-        let session = Record::decode(SESSION, NOW).expect("a session");
+        let session = Record::decode(SESSION, &mut Tape::default(), NOW).expect("a session");
         assert_eq!(not_indexed(&session), None);
         let mut read = 0;
         for detail in Detail::ALL {
