@@ -66,7 +66,7 @@ pub fn error_for(response: &HttpResponse) -> Error {
             "HTTP {status}: redirected to {}, which is not followed",
             response
                 .header("location")
-                .map_or("another place", |place| place.split(['?', '#']).next().unwrap_or(place))
+                .map_or("another place", |place| place.split(['?', '#', '\t']).next().unwrap_or(place))
         ),
         _ if excerpt.is_empty() || html => format!("HTTP {status}"),
         _ => format!("HTTP {status}: {excerpt}"),
