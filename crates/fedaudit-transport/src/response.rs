@@ -79,7 +79,7 @@ pub fn error_saying(response: &HttpResponse, words: &str) -> Error {
             "HTTP {status}: redirected to {}, which is not followed",
             response
                 .header("location")
-                .map_or("another place", |place| place.split(['?', '#']).next().unwrap_or(place))
+                .map_or("another place", |place| place.split(['?', '#', '\t']).next().unwrap_or(place))
         ),
         _ if words.is_empty() => format!("HTTP {status}"),
         _ => format!("HTTP {status}: {words}"),
