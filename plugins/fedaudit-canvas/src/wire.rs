@@ -87,6 +87,10 @@ macro_rules! object {
                         let mut object = $name::default();
                         while let Some(Name(name)) = map.next_key::<Name<'a>>()? {
                             match name.as_ref() {
+                                // Nobody can say which of two is meant, and one of them would be lost.
+                                $(stringify!($field) if object.$field.is_some() => {
+                                    return Err(serde::de::Error::duplicate_field(stringify!($field)));
+                                })*
                                 $(stringify!($field) => object.$field = map.next_value()?,)*
                                 _ => object.further.push((Scalar(name), map.next_value()?)),
                             }
@@ -265,6 +269,9 @@ impl<'a> Document<'a> {
         let envelope: Envelope<'a> = serde_json::from_str(text).map_err(|error| malformed(&error))?;
         let primary = envelope.meta.as_ref().and_then(|meta| meta.primary_collection.as_ref());
         let events = match primary.map(Scalar::text) {
+            Some(name) if envelope.further.iter().filter(|(key, _)| key.text() == name).count() > 1 => {
+                return Err(malformed(&format_args!("it has two lists '{name}'")));
+            }
             Some(name) if name != "events" => match member(&envelope.further, name) {
                 Some(raw) => Some(serde_json::from_str(raw.get()).map_err(|error| malformed(&error))?),
                 None => envelope.events,
@@ -334,6 +341,11 @@ mod tests {
     fn the_primary_collection_may_have_another_name() {
         let document = Document::parse(r#"while(1);{"meta":{"primaryCollection":"rows"},"rows":[{},{}]}"#).unwrap();
         assert_eq!(document.events.len(), 2);
+        for twice in
+            [r#"{"events":[{}],"events":[]}"#, r#"{"meta":{"primaryCollection":"rows"},"rows":[{}],"rows":[]}"#]
+        {
+            assert!(Document::parse(twice).is_err());
+        }
         assert!(Document::parse("{}").is_err());
         assert!(Document::parse("[]").is_err());
         assert!(Document::parse(r#"{"events": [{}"#).is_err());
