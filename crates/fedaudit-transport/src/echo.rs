@@ -36,13 +36,13 @@ fn is_data(response: &HttpResponse) -> bool {
 }
 
 /// The text without these forms, if it had one.
-fn cut(text: &str, forms: &[Secret]) -> Option<String> {
+pub(crate) fn cut(text: &str, forms: &[Secret]) -> Option<String> {
     let found = forms.iter().filter(|form| text.contains(form.reveal()));
     found.fold(None, |cut: Option<String>, form| Some(cut.as_deref().unwrap_or(text).replace(form.reveal(), MASK)))
 }
 
 /// Every spelling in which a secret comes back, the longest first: no form may leave a rest of another.
-fn forms(secrets: &[Secret]) -> Vec<Secret> {
+pub(crate) fn forms(secrets: &[Secret]) -> Vec<Secret> {
     let mut forms: Vec<Secret> = secrets.iter().flat_map(parts).flat_map(|part| spellings(part.reveal())).collect();
     forms.retain(|form| !form.reveal().is_empty());
     forms.sort_by_key(|form| std::cmp::Reverse(form.reveal().len()));

@@ -1,6 +1,7 @@
 //! The wire of fedaudit: HTTP and WebSocket clients with verified TLS, retries, deadlines and bounds. What a status or a
 //! body means to a product is the plugin's business; how it travels is decided here, once.
 
+mod discreet;
 mod echo;
 #[cfg(test)]
 mod fuzz;
@@ -16,6 +17,7 @@ mod secret_ref;
 mod tls;
 mod websocket;
 
+pub use discreet::{Discreet, Spoken};
 pub use http_client::{Bounds, HttpClient};
 pub use login::{Attempt, Login};
 pub use origin::Origin;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use fedaudit_core::{Context, Error, ErrorKind, Meter, Result, Secret};
 use fedaudit_transport::{
-    Attempt, HttpClient, HttpRequest, HttpResponse, Login, Origin, PATIENCE, error_for, remaining, retry_after,
+    Attempt, HttpClient, HttpRequest, HttpResponse, Login, Origin, PATIENCE, Spoken, error_for, remaining, retry_after,
 };
 
 use crate::budget::Budget;
@@ -25,8 +25,9 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(origin: Origin, config: Config) -> Result<Self> {
-        let client = HttpClient::through(origin, &config.tls, &config.proxy)?.without_throttle_retries();
+    pub(crate) fn new(origin: Origin, config: Config, spoken: &Spoken) -> Result<Self> {
+        let client =
+            HttpClient::through(origin, &config.tls, &config.proxy)?.remembering(spoken).without_throttle_retries();
         let access = match (config.token, config.oauth) {
             (Some(token), None) => Access::Token(token),
             (None, Some(oauth)) => Access::Refresh(oauth, Login::default()),

@@ -27,6 +27,7 @@ use async_trait::async_trait;
 use fedaudit_core::{
     AuditSource, Context, ErrorKind, Page, PageRequest, Plugin, Result, SourceHealth, SourceInfo, Window,
 };
+use fedaudit_transport::{Discreet, Spoken};
 use tokio::sync::OnceCell;
 
 use crate::accounts::{Account, Reader};
@@ -48,15 +49,17 @@ impl Plugin for Canvas {
 
     fn build(name: &str, config: Config) -> Result<Box<dyn AuditSource>> {
         let origin = config.origin().map_err(|error| error.at(name))?;
-        Ok(Box::new(Source {
+        let spoken = Spoken::default();
+        let source = Source {
             info: info::info(&origin, &config.streams),
             names: config.accounts.clone(),
             streams: config.streams.clone(),
-            api: Api::new(origin, config).map_err(|error| error.at(name))?,
+            api: Api::new(origin, config, &spoken).map_err(|error| error.at(name))?,
             accounts: OnceCell::new(),
             reader: OnceCell::new(),
             trees: Trees::default(),
-        }))
+        };
+        Ok(Box::new(Discreet::new(source, spoken)))
     }
 }
 

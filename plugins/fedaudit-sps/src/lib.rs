@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fedaudit_core::{AuditSource, Context, ErrorKind, Page, PageRequest, Plugin, Result, SourceHealth, SourceInfo};
-use fedaudit_transport::HttpClient;
+use fedaudit_transport::{Discreet, HttpClient, Spoken};
 
 pub use config::{Config, Detail};
 
@@ -48,7 +48,8 @@ impl Plugin for Sps {
         let origin = config.origin()?;
         let info = info::source_info(origin.as_str(), &config);
         let details = Details::new(&config)?;
-        let http = HttpClient::through(origin, &config.tls, &config.proxy)?;
+        let spoken = Spoken::default();
+        let http = HttpClient::through(origin, &config.tls, &config.proxy)?.remembering(&spoken);
         let look_back = config.look_back();
         let credentials = Credentials {
             username: config.username,
@@ -57,7 +58,8 @@ impl Plugin for Sps {
             allow_search_minion: config.allow_search_minion,
         };
         let api = Api::new(http, credentials, config.snapshots);
-        Ok(Box::new(Source { info, api, look_back, user_forms: config.user_forms, details }))
+        let source = Source { info, api, look_back, user_forms: config.user_forms, details };
+        Ok(Box::new(Discreet::new(source, spoken)))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fedaudit_core::{Context, Error, ErrorKind, Meter, Result, Secret, Time};
-use fedaudit_transport::{HttpClient, HttpRequest, Origin, TlsConfig, WebSocket, error_for};
+use fedaudit_transport::{HttpClient, HttpRequest, Origin, Spoken, TlsConfig, WebSocket, error_for};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{Mutex, OnceCell};
@@ -118,10 +118,11 @@ pub(crate) struct Gate {
     username: String,
     credential: Credential,
     state: Mutex<State>,
+    spoken: Spoken,
 }
 
 impl Gate {
-    pub(crate) fn new(config: &Config) -> Result<Self> {
+    pub(crate) fn new(config: &Config, spoken: &Spoken) -> Result<Self> {
         let origin = Origin::parse(&config.url)?;
         let credential = config.credential(&origin)?;
         if !origin.is_tls() {
@@ -134,6 +135,7 @@ impl Gate {
             username: config.username.clone(),
             credential,
             state: Mutex::new(State::Out),
+            spoken: spoken.clone(),
             origin,
         })
     }
@@ -324,6 +326,7 @@ impl Gate {
     /// One message of a login. Should the product repeat the secret, it is not shown.
     async fn attempt(&self, cx: &Context, rpc: &Rpc, secret: &Secret, attempt: &serde_json::Value) -> Result<Login> {
         const METHOD: &str = "auth.login_ex";
+        self.spoken.remember(secret);
         let params = Secret::new(json!([attempt]).to_string());
         match rpc.call(cx, METHOD, params.reveal()).await {
             Ok(answer) => answer.result(),

@@ -40,7 +40,7 @@ use fedaudit_core::{
     AuditSource, Context, EndReason, Error, ErrorKind, EventBuilder, Meter, Page, PageRequest, Plugin, Result,
     SourceHealth, SourceInfo,
 };
-use fedaudit_transport::{Attempt, HttpClient, Login, Origin};
+use fedaudit_transport::{Attempt, Discreet, HttpClient, Login, Origin, Spoken};
 
 pub use crate::config::{Config, Protocol};
 use crate::fault::Failure;
@@ -63,6 +63,7 @@ pub struct VSphere {
     info: SourceInfo,
     /// One for all streams.
     login: Login<Session>,
+    spoken: Spoken,
 }
 
 impl Plugin for VSphere {
@@ -74,7 +75,10 @@ impl Plugin for VSphere {
         // The client is made at login; making one now finds mistakes in `tls` early.
         HttpClient::through(origin.clone(), &config.tls, &config.proxy)?;
         let info = info::source_info(&origin, !config.user_forms.is_empty());
-        Ok(Box::new(Self { config, origin, info, login: Login::bearing(MAX_LOSSES, LOSSES_WITHIN) }))
+        let spoken = Spoken::default();
+        let login = Login::bearing(MAX_LOSSES, LOSSES_WITHIN);
+        let source = Self { config, origin, info, login, spoken: spoken.clone() };
+        Ok(Box::new(Discreet::new(source, spoken)))
     }
 }
 
@@ -106,6 +110,7 @@ impl AuditSource for VSphere {
 impl VSphere {
     async fn log_in(&self, cx: &Context) -> Result<Session> {
         let http = HttpClient::through(self.origin.clone(), &self.config.tls, &self.config.proxy)?;
+        let http = http.remembering(&self.spoken);
         Session::open(cx, http, &self.config).await
     }
 
