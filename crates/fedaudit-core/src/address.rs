@@ -21,6 +21,11 @@ impl Address {
     /// Reads a field.
     pub fn parse(text: &str) -> Self {
         let text = text.trim();
+        // Most of them, and read without leading zeros: the text is canonical as it stands.
+        if let Ok(ip) = text.parse::<Ipv4Addr>() {
+            let kind = if ip.is_loopback() { AddressKind::Loopback } else { AddressKind::Ip };
+            return Self { ip: Some(text.to_owned()), kind, ..Self::default() };
+        }
         if text.is_empty()
             || text == "-"
             || ["unknown", "n/a", "none"].iter().any(|none| text.eq_ignore_ascii_case(none))
@@ -86,10 +91,11 @@ impl Address {
     fn of_host(text: &str) -> Self {
         // Legacy number forms of IPv4 (010.0.0.1, 0x7f.1, 2130706433) are neither addresses nor names.
         let numeric = |label: &str| {
-            let label = label.to_ascii_lowercase();
-            !label.is_empty() && (label.bytes().all(|b| b.is_ascii_digit()) || label.starts_with("0x"))
+            let is_hexadecimal = label.get(..2).is_some_and(|head| head.eq_ignore_ascii_case("0x"));
+            !label.is_empty() && (is_hexadecimal || label.bytes().all(|b| b.is_ascii_digit()))
         };
-        let named = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        let named = text.bytes().any(|byte| byte.is_ascii_alphanumeric())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
             && !text.split('.').all(numeric);
         if named {
             Self { host: Some(text.to_ascii_lowercase()), kind: AddressKind::Host, ..Self::default() }
@@ -107,9 +113,8 @@ impl Address {
 pub fn parse_ip(text: &str) -> Option<IpAddr> {
     let bare = text.split_once('%').map_or(text, |(ip, _zone)| ip);
     match bare.parse().ok()? {
-        IpAddr::V6(ip) if bare.len() == text.len() => Some(ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4)),
-        ip @ IpAddr::V6(_) => Some(ip),
-        ip @ IpAddr::V4(_) => (bare.len() == text.len()).then_some(ip),
+        IpAddr::V4(_) if bare.len() < text.len() => None,
+        ip => Some(ip.to_canonical()),
     }
 }
 
@@ -174,6 +179,7 @@ mod tests {
             ("::ffff:192.0.2.10", "192.0.2.10", None, "", K::Ip),
             ("::ffff:c000:20a", "192.0.2.10", None, "", K::Ip),
             ("fe80::1%eth0", "fe80::1", None, "", K::Ip),
+            ("::ffff:192.0.2.10%eth0", "192.0.2.10", None, "", K::Ip),
             ("ipv4:192.0.2.10:48394", "192.0.2.10", Some(48394), "", K::Ip),
             ("ipv6:2001:db8::1:445", "2001:db8::1", Some(445), "", K::Ip),
             ("127.0.0.1", "127.0.0.1", None, "", K::Loopback),
@@ -191,6 +197,8 @@ mod tests {
             ("-", "", None, "", K::None),
             ("N/A", "", None, "", K::None),
             ("host:port", "", None, "", K::Unparsed),
+            (":443", "", Some(443), "", K::Unparsed),
+            ("..", "", None, "", K::Unparsed),
         ] {
             let parsed = Address::parse(input);
             assert_eq!(parsed.ip.as_deref().unwrap_or(""), ip, "{input}");

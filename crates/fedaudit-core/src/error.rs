@@ -96,6 +96,17 @@ impl Error {
         self
     }
 
+    /// The same error with its texts rewritten: without a secret, say.
+    #[must_use]
+    pub fn rewritten(self, rewrite: impl Fn(&str) -> String) -> Self {
+        Self {
+            kind: self.kind,
+            message: rewrite(&self.message),
+            place: self.place.as_deref().map(&rewrite),
+            hint: self.hint.as_deref().map(&rewrite),
+        }
+    }
+
     /// What a program decides by.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -6,6 +6,8 @@ pub mod address;
 pub mod columns;
 mod context;
 mod error;
+#[cfg(test)]
+mod fuzz;
 pub mod key;
 mod page;
 pub mod principal;

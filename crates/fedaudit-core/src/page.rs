@@ -3,7 +3,7 @@
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cursor, Time};
+use crate::{Cursor, Time, Window};
 
 /// One page of a stream.
 #[derive(Clone, Debug)]
@@ -68,6 +68,9 @@ pub struct Observed {
     pub retention_floor: Option<Time>,
     /// Records the product sent, rejected ones and those outside the window included.
     pub records: u64,
+    /// Rows with a time in here may be missing although everything was asked for, for a reason that stands in `notes`:
+    /// the stream is `partial` then.
+    pub gap: Option<Window>,
     /// What else the receipt should tell: two snapshots were needed, a row vanished.
     pub notes: Vec<String>,
 }

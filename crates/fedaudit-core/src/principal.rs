@@ -71,7 +71,7 @@ impl<'a> Principal<'a> {
         let (name, user_type) = match text {
             ".TRUENAS_NODE" => (None, UserType::Node),
             _ => match text.strip_prefix(".API_KEY:") {
-                Some(key) => (Some(Cow::Borrowed(key)), UserType::Service),
+                Some(key) => (Some(Cow::Borrowed(key)).filter(|key| !key.is_empty()), UserType::Service),
                 None => (None, UserType::Unknown),
             },
         };
@@ -89,10 +89,10 @@ impl<'a> Principal<'a> {
                 .map(|(_, value)| *value)
                 .collect::<Vec<_>>()
         };
-        let name = of("CN").first().or(of("UID").first()).map(|name| fold(name).into_owned().into())?;
+        let name = of("CN").into_iter().chain(of("UID")).find(|name| !name.is_empty())?;
         let domain = of("DC").join(".");
         Some(Self {
-            name: Some(name),
+            name: Some(fold(name).into_owned().into()),
             domain: (!domain.is_empty()).then(|| fold(&domain).into_owned().into()),
             ..Self::default()
         })
@@ -104,7 +104,8 @@ pub fn fold(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
         return text.into();
     }
-    nfc(text).to_lowercase().into()
+    // A mark may have a composed form with the small letter alone.
+    nfc(&nfc(text).to_lowercase()).into_owned().into()
 }
 
 fn nfc(text: &str) -> Cow<'_, str> {
@@ -128,6 +129,7 @@ mod tests {
             ("S-1-5-21-1-2-3-1104", "", "", "S-1-5-21-1-2-3-1104"),
             ("362", "", "", "362"),
             ("CN=Ana,OU=x,DC=corp,DC=example", "ana", "corp.example", ""),
+            ("CN=,UID=Ana,DC=corp", "ana", "corp", ""),
             ("VSPHERE.LOCAL\\Administrator", "administrator", "vsphere.local", ""),
             ("CORP\\ana@corp.example", "ana", "corp.example", ""),
             ("Administrator@VSPHERE.LOCAL", "administrator", "vsphere.local", ""),
@@ -142,6 +144,7 @@ mod tests {
             assert_eq!(parsed.domain.as_deref().unwrap_or(""), domain, "{input}");
             assert_eq!(parsed.uid.as_deref().unwrap_or(""), uid, "{input}");
         }
+        assert_eq!(fold("Y\u{30a}"), "\u{1e99}");
         assert_eq!(Principal::parse(".TRUENAS_NODE", BareNames::Fold).user_type, UserType::Node);
         assert_eq!(Principal::parse("NAS1$", BareNames::Fold).user_type, UserType::Service);
         assert_eq!(Principal::parse("Root", BareNames::Fold).name.as_deref(), Some("root"));

@@ -23,6 +23,8 @@ pub(crate) struct EntryId(usize);
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     entries: Mutex<Vec<StreamReceipt>>,
+    /// Where rows may be missing although a reader came to the end.
+    gaps: Mutex<Vec<(EntryId, Window)>>,
     not_asked: Mutex<BTreeSet<String>>,
     clock_offsets: Mutex<Vec<(String, i64)>>,
 }
@@ -102,6 +104,9 @@ impl Ledger {
         observed: &Observed,
         rejected: Vec<Rejected>,
     ) {
+        if let Some(gap) = observed.gap {
+            lock(&self.gaps).push((id, gap));
+        }
         self.change(id, |entry| {
             entry.pages += 1;
             entry.rows += rows as u64;
@@ -171,6 +176,14 @@ impl Ledger {
     /// answer was taken to its end.
     pub(crate) fn close(&self, taken_whole: bool) -> Vec<StreamReceipt> {
         let mut entries = self.snapshot();
+        for (id, gap) in lock(&self.gaps).iter() {
+            if let Some(entry) = entries.get_mut(id.0) {
+                entry.covered = entry.covered.iter().flat_map(|covered| without(*covered, &[*gap])).collect();
+                if entry.status == Status::Complete {
+                    entry.status = Status::Partial;
+                }
+            }
+        }
         // Of a stream that had not answered when the answer was complete nothing is known, not even that it can.
         entries.retain(|entry| {
             let needed = !taken_whole || entry.pages > 0 || entry.end.is_some() || entry.error.is_some();
@@ -260,6 +273,31 @@ mod tests {
 
     fn window(from: i64, to: i64) -> Window {
         Window::new(Time::from_micros(from), Time::from_micros(to))
+    }
+
+    #[test]
+    fn a_gap_is_missing_although_the_end_was_reached() {
+        let ledger = Ledger::default();
+        let assignment = Assignment {
+            table: "events",
+            source: "one".into(),
+            stream: StreamInfo::new("log", fedaudit_core::StreamKind::Events),
+            asked: window(0, 10),
+            read: window(0, 10),
+            pushed: Vec::new(),
+            look_back_s: 0,
+            sight: Sight::Clear,
+            notes: Vec::new(),
+        };
+        let id = ledger.open(&assignment, Time::from_micros(100));
+        let seen = |gap| Observed { gap, records: 1, ..Observed::default() };
+        ledger.page(id, 1, 0, &seen(None), Vec::new());
+        ledger.page(id, 1, 0, &seen(Some(window(4, 6))), Vec::new());
+        ledger.covered(id, Some(window(0, 10)));
+        ledger.ended(id, EndReason::ShortPage);
+        let entry = &ledger.close(true)[0];
+        assert_eq!((entry.status, entry.missing.as_slice()), (Status::Partial, &[window(4, 6)][..]));
+        assert_eq!(entry.covered, [window(0, 4), window(6, 10)]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What an answer may repeat of its request. A product, or a proxy in front of it, that answers an error with the request it
 //! got would put the login into our errors, logs and receipts; so secrets are cut out before anybody quotes such an answer.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use fedaudit_core::Secret;
@@ -34,13 +36,13 @@ fn is_data(response: &HttpResponse) -> bool {
 }
 
 /// The text without these forms, if it had one.
-fn cut(text: &str, forms: &[Secret]) -> Option<String> {
+pub(crate) fn cut(text: &str, forms: &[Secret]) -> Option<String> {
     let found = forms.iter().filter(|form| text.contains(form.reveal()));
     found.fold(None, |cut: Option<String>, form| Some(cut.as_deref().unwrap_or(text).replace(form.reveal(), MASK)))
 }
 
 /// Every spelling in which a secret comes back, the longest first: no form may leave a rest of another.
-fn forms(secrets: &[Secret]) -> Vec<Secret> {
+pub(crate) fn forms(secrets: &[Secret]) -> Vec<Secret> {
     let mut forms: Vec<Secret> = secrets.iter().flat_map(parts).flat_map(|part| spellings(part.reveal())).collect();
     forms.retain(|form| !form.reveal().is_empty());
     forms.sort_by_key(|form| std::cmp::Reverse(form.reveal().len()));
@@ -65,8 +67,8 @@ fn parts(secret: &Secret) -> Vec<Secret> {
     parts
 }
 
-/// As it is, and as JSON, XML, a URL, a form and base64 write it.
-fn spellings(text: &str) -> [Secret; 8] {
+/// As it is, and as JSON of several encoders, XML, a URL, a form and base64 write it.
+fn spellings(text: &str) -> [Secret; 11] {
     let json = text.replace('\\', "\\\\").replace('"', "\\\"");
     let xml = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let form: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
@@ -74,6 +76,9 @@ fn spellings(text: &str) -> [Secret; 8] {
     let base64 = |code: &base64::engine::GeneralPurpose| code.encode(text).trim_end_matches('=').to_owned();
     [
         Secret::new(text),
+        Secret::new(ascii(&json)),
+        Secret::new(ascii(&json).replace('/', "\\/")),
+        Secret::new(json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")),
         Secret::new(json),
         Secret::new(xml.replace('"', "&quot;").replace('\'', "&apos;")),
         Secret::new(xml),
@@ -82,4 +87,19 @@ fn spellings(text: &str) -> [Secret; 8] {
         Secret::new(base64(&STANDARD)),
         Secret::new(base64(&URL_SAFE)),
     ]
+}
+
+/// JSON as encoders write it that trust nothing but ASCII.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() {
+            text.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        }
+    }
+    text
 }

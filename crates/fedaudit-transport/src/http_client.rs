@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use fedaudit_core::{Context, Error, ErrorKind, Meter, Result};
 use http::{HeaderMap, Method};
 
+use crate::discreet::Spoken;
 use crate::echo::without_echo;
 use crate::pace::Pace;
 use crate::proxy::{ProxyConfig, Route};
@@ -46,6 +47,7 @@ pub struct HttpClient {
     retries_throttled: bool,
     pace: Option<Arc<Pace>>,
     bounds: Bounds,
+    spoken: Spoken,
 }
 
 impl HttpClient {
@@ -58,7 +60,14 @@ impl HttpClient {
     pub fn through(origin: Origin, tls: &TlsConfig, proxy: &ProxyConfig) -> Result<Self> {
         let route = proxy.route(&origin)?;
         let client = client(&origin, tls, route);
-        Ok(Self { origin, client, retries_throttled: true, pace: None, bounds: Bounds::default() })
+        Ok(Self {
+            origin,
+            client,
+            retries_throttled: true,
+            pace: None,
+            bounds: Bounds::default(),
+            spoken: Spoken::default(),
+        })
     }
 
     /// Hands 429 to the caller as it comes: one who keeps a budget over all requests knows better when to ask again.
@@ -82,6 +91,13 @@ impl HttpClient {
         self
     }
 
+    /// Remembers the secrets that it sends, for who has to keep them out of an error.
+    #[must_use]
+    pub fn remembering(mut self, spoken: &Spoken) -> Self {
+        self.spoken = spoken.clone();
+        self
+    }
+
     /// Where it talks to.
     pub fn origin(&self) -> &Origin {
         &self.origin
@@ -92,6 +108,7 @@ impl HttpClient {
     /// Temporary failures of idempotent requests are retried within the deadline. Every status that is not retried, or
     /// whose retries are spent, is an answer: its meaning is the plugin's.
     pub async fn send(&self, cx: &Context, request: HttpRequest) -> Result<HttpResponse> {
+        request.secrets.iter().for_each(|secret| self.spoken.remember(secret));
         let response = self.deliver(cx, &request).await?;
         Ok(without_echo(response, &request.secrets))
     }

@@ -3,9 +3,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fedaudit_core::{Context, Error, ErrorKind, Meter, Result};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 /// What came of a call that needs a login.
 #[derive(Debug)]
@@ -22,6 +24,14 @@ pub enum Attempt<T> {
 /// many readers there are.
 pub struct Login<L> {
     state: Mutex<State<L>>,
+    losses: Mutex<Losses>,
+}
+
+/// When the product ended logins of ours, lately, and how many of them are borne.
+struct Losses {
+    when: Vec<Instant>,
+    borne: usize,
+    within: Duration,
 }
 
 enum State<L> {
@@ -33,11 +43,18 @@ enum State<L> {
 
 impl<L> Default for Login<L> {
     fn default() -> Self {
-        Self { state: Mutex::new(State::Out) }
+        Self::bearing(usize::MAX, Duration::ZERO)
     }
 }
 
 impl<L> Login<L> {
+    /// A login that is not made again once the product has ended this many within this time: each new one is a record in the
+    /// product's log, and a loop of them floods it.
+    pub fn bearing(losses: usize, within: Duration) -> Self {
+        let losses = Losses { when: Vec::new(), borne: losses, within };
+        Self { state: Mutex::new(State::Out), losses: Mutex::new(losses) }
+    }
+
     /// The login, made now if there is none. A refusal is remembered until [`take`](Self::take).
     pub async fn get(&self, cx: &Context, make: impl Future<Output = Result<L>>) -> Result<Arc<L>> {
         let mut state = self.state.lock().await;
@@ -46,6 +63,7 @@ impl<L> Login<L> {
             State::Refused(error) => return Err(error.clone()),
             State::Out => {}
         }
+        self.losses.lock().await.check()?;
         Meter::count(&cx.meter.logins);
         match make.await {
             Ok(login) => {
@@ -64,9 +82,15 @@ impl<L> Login<L> {
 
     /// Forgets a login that the product no longer knows, unless somebody has made a new one already.
     pub async fn forget(&self, lost: &Arc<L>) {
+        self.forget_if(|login| std::ptr::eq(login, Arc::as_ptr(lost))).await;
+    }
+
+    /// Forgets a login that is known to be of no more use, such as one that lapses by the clock.
+    pub async fn forget_if(&self, is_useless: impl FnOnce(&L) -> bool) {
         let mut state = self.state.lock().await;
-        if matches!(&*state, State::In(login) if Arc::ptr_eq(login, lost)) {
+        if matches!(&*state, State::In(login) if is_useless(login)) {
             *state = State::Out;
+            self.losses.lock().await.add();
         }
     }
 
@@ -94,6 +118,24 @@ impl<L> Login<L> {
             Attempt::Done(answer) => Ok(answer),
             Attempt::Lost(error) => Err(error),
         }
+    }
+}
+
+impl Losses {
+    fn add(&mut self) {
+        let within = self.within;
+        self.when.retain(|lost| lost.elapsed() < within);
+        self.when.push(Instant::now());
+    }
+
+    fn check(&self) -> Result<()> {
+        let lately = self.when.iter().filter(|lost| lost.elapsed() < self.within).count();
+        if lately < self.borne {
+            return Ok(());
+        }
+        let text = format!("the product ended {lately} logins within {:?}; not logging in again", self.within);
+        Err(Error::new(ErrorKind::Unavailable, text)
+            .hint("does another tool end sessions, or is the product's session time-out very short?"))
     }
 }
 

@@ -103,7 +103,7 @@ fn address(host: &str) -> Option<IpAddr> {
 
 /// Whether an entry of `NO_PROXY` names an origin: `*`, a name with all names below it, an address, a network, each
 /// perhaps with a port.
-fn excludes(entry: &str, origin: &Origin) -> bool {
+pub(crate) fn excludes(entry: &str, origin: &Origin) -> bool {
     if entry == "*" {
         return true;
     }
@@ -144,7 +144,7 @@ fn basic(name: &str, password: &str) -> Secret {
 
 impl Route {
     /// Reads the address of a proxy; credentials in it are taken out and never shown.
-    fn parse(address: &str) -> Result<Self> {
+    pub(crate) fn parse(address: &str) -> Result<Self> {
         let wrong =
             |text: &str| Error::new(ErrorKind::Config, text).hint("give an address such as http://proxy.example:3128");
         let address = address.trim();

@@ -10,7 +10,7 @@ use crate::HttpResponse;
 /// How often an idempotent request is sent and a connection is tried, unless the caller says otherwise.
 pub(crate) const ATTEMPTS: usize = 4;
 /// Longest wait that a product may ask for when the caller has set no deadline.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
+pub const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Delays between the attempts of one request.
 pub(crate) fn delays(attempts: usize) -> ExponentialBackoff {
@@ -51,7 +51,7 @@ fn jitter() -> Duration {
 }
 
 /// How long is left until the deadline.
-pub(crate) fn remaining(cx: &Context) -> Option<Duration> {
+pub fn remaining(cx: &Context) -> Option<Duration> {
     cx.deadline.map(|deadline| Duration::from_micros((deadline.micros() - cx.now().micros()).max(0) as u64))
 }
 

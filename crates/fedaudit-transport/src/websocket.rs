@@ -112,6 +112,11 @@ impl WebSocket {
         Ok(stream)
     }
 
+    /// What to call it in errors and logs.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
     /// Sends one text frame.
     pub async fn send(&mut self, cx: &Context, text: String) -> Result<()> {
         Meter::count(&cx.meter.requests);
@@ -183,12 +188,12 @@ fn handshake_error(error: tungstenite::Error) -> Refused {
                 headers: parts.headers,
                 body: body.unwrap_or_default().into(),
             };
-            let kind = match answer.status {
+            let told = error_for(&answer);
+            let error = match answer.status {
                 // A proxy or a login page in front of the product answers everything.
-                200..400 => ErrorKind::Malformed,
-                _ => error_for(&answer).kind(),
+                status @ 200..400 => Error::new(ErrorKind::Malformed, format!("no WebSocket here: HTTP {status}")),
+                _ => Error::new(told.kind(), format!("no WebSocket here: {}", told.message())),
             };
-            let error = Error::new(kind, format!("no WebSocket here: HTTP {}", answer.status));
             Refused { error, answer: Some(Box::new(answer)) }
         }
         other => wire_error(&other).into(),

@@ -27,7 +27,7 @@ pub(crate) struct Reader {
 }
 
 #[derive(Deserialize)]
-struct AccountObject<'a> {
+pub(crate) struct AccountObject<'a> {
     #[serde(borrow)]
     id: Option<Scalar<'a>>,
     #[serde(borrow)]
@@ -39,13 +39,13 @@ struct AccountObject<'a> {
 }
 
 #[derive(Deserialize)]
-struct Identified<'a> {
+pub(crate) struct Identified<'a> {
     #[serde(borrow)]
     id: Scalar<'a>,
 }
 
 #[derive(Deserialize)]
-struct UserObject<'a> {
+pub(crate) struct UserObject<'a> {
     #[serde(borrow)]
     id: Option<Scalar<'a>>,
     #[serde(borrow)]
@@ -161,7 +161,7 @@ pub(crate) async fn reader(cx: &Context, api: &Api) -> Result<Reader> {
     })
 }
 
-fn parse<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T> {
+pub(crate) fn parse<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T> {
     serde_json::from_slice(body)
         .map_err(|error| Error::new(ErrorKind::Malformed, format!("the answer cannot be read: {error}")))
 }

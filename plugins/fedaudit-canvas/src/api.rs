@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 
-use fedaudit_core::{Context, Error, ErrorKind, Meter, Result};
-use fedaudit_transport::{HttpClient, HttpRequest, HttpResponse, Origin, error_for, retry_after};
+use fedaudit_core::{Context, Error, ErrorKind, Meter, Result, Secret};
+use fedaudit_transport::{
+    Attempt, HttpClient, HttpRequest, HttpResponse, Login, Origin, PATIENCE, Spoken, error_for, remaining, retry_after,
+};
 
-use crate::budget::{Budget, time_left};
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::links::{is_other_page, next_link};
-use crate::login::{Grant, Login};
+use crate::login::Access;
 
 /// A request is refused by the budget so often before that is an error.
 const REFUSALS: usize = 6;
@@ -17,66 +19,65 @@ const REFUSALS: usize = 6;
 #[derive(Debug)]
 pub(crate) struct Api {
     client: HttpClient,
-    pub(crate) login: Login,
+    pub(crate) access: Access,
     budget: Budget,
     rewrite_links: bool,
 }
 
 impl Api {
-    pub(crate) fn new(origin: Origin, config: Config) -> Result<Self> {
-        let client = HttpClient::through(origin, &config.tls, &config.proxy)?.without_throttle_retries();
-        let grant = match (config.token, config.oauth) {
-            (Some(token), None) => Grant::Token(token),
-            (None, Some(oauth)) => Grant::Refresh(oauth),
+    pub(crate) fn new(origin: Origin, config: Config, spoken: &Spoken) -> Result<Self> {
+        let client =
+            HttpClient::through(origin, &config.tls, &config.proxy)?.remembering(spoken).without_throttle_retries();
+        let access = match (config.token, config.oauth) {
+            (Some(token), None) => Access::Token(token),
+            (None, Some(oauth)) => Access::Refresh(oauth, Login::default()),
             _ => return Err(Error::new(ErrorKind::Config, "give either token or oauth")),
         };
-        Ok(Self { client, login: Login::new(grant), budget: Budget::default(), rewrite_links: config.rewrite_links })
+        Ok(Self { client, access, budget: Budget::default(), rewrite_links: config.rewrite_links })
     }
 
     /// Gets a path and query; anything but 200 with JSON is an error.
     pub(crate) async fn get(&self, cx: &Context, path: &str) -> Result<HttpResponse> {
-        let place = path.split('?').next().unwrap_or_default();
-        let mut lost = None;
+        let place = place(path);
+        let ask = |authorization| async {
+            let response = self.ask(cx, path, authorization).await?;
+            if response.status == 200 && response.is_json() {
+                return Ok(Attempt::Done(response));
+            }
+            let error = refusal(&response).at(&place);
+            if response.status == 401 && is_challenged(&response) { Ok(Attempt::Lost(error)) } else { Err(error) }
+        };
+        let response = self.access.with(cx, &self.client, ask).await?;
+        if is_other_page(path, &response) {
+            let error = Error::new(ErrorKind::Malformed, "the answer is another page than the one that was asked for");
+            return Err(error
+                .at(place)
+                .hint("something between here and Canvas gives answers to other requests, or its bookmarks changed"));
+        }
+        Ok(response)
+    }
+
+    /// Asks when the budget allows it, and again where it turns out that it did not.
+    async fn ask(&self, cx: &Context, path: &str, authorization: Secret) -> Result<HttpResponse> {
         let mut refusals = 0;
         loop {
-            let access = self.login.access(cx, &self.client, lost).await?;
             let request = HttpRequest::get(path)
                 .header("accept", "application/json")
-                .secret_header("authorization", access.authorization);
-            let permit = self.budget.admit(cx).await.map_err(|error| error.at(format!("GET {place}")))?;
+                .secret_header("authorization", authorization.clone());
+            let permit = self.budget.admit(cx).await.map_err(|error| error.at(place(path)))?;
             let response = self.client.send(cx, request).await?;
-            let remaining = remaining(&response);
-            if throttled(&response) {
-                Meter::count(&cx.meter.throttled);
-                let wait = permit.refused(remaining, retry_after(&response, cx));
-                refusals += 1;
-                if refusals < REFUSALS && time_left(cx).is_none_or(|left| wait < left) {
-                    Meter::count(&cx.meter.retries);
-                    continue;
-                }
-                return Err(refusal(&response).at(format!("GET {place}")));
+            let units = units_left(&response);
+            if !throttled(&response) {
+                permit.answered(units);
+                return Ok(response);
             }
-            permit.answered(remaining);
-            let is_lost = response.status == 401 && response.header("www-authenticate").is_some();
-            if is_lost && lost.is_none() && self.login.can_renew() {
-                lost = Some(access.generation);
-                continue;
+            Meter::count(&cx.meter.throttled);
+            let wait = permit.refused(units, retry_after(&response, cx));
+            refusals += 1;
+            if refusals == REFUSALS || wait >= remaining(cx).unwrap_or(PATIENCE) {
+                return Ok(response);
             }
-            return if response.status == 200 && response.is_json() {
-                if is_other_page(path, &response) {
-                    return Err(Error::new(
-                        ErrorKind::Malformed,
-                        "the answer is another page than the one that was asked for",
-                    )
-                    .at(format!("GET {place}"))
-                    .hint(
-                        "something between here and Canvas gives answers to other requests, or its bookmarks changed",
-                    ));
-                }
-                Ok(response)
-            } else {
-                Err(refusal(&response).at(format!("GET {place}")))
-            };
+            Meter::count(&cx.meter.retries);
         }
     }
 
@@ -96,8 +97,13 @@ impl Api {
     }
 }
 
+/// What to call a request in errors: without the query, which may name people.
+fn place(path: &str) -> String {
+    format!("GET {}", path.split('?').next().unwrap_or_default())
+}
+
 /// What remains of the token's budget, where the answer says so.
-fn remaining(response: &HttpResponse) -> Option<f64> {
+fn units_left(response: &HttpResponse) -> Option<f64> {
     response.header("x-rate-limit-remaining")?.trim().parse().ok().filter(|left: &f64| left.is_finite())
 }
 
@@ -107,17 +113,26 @@ fn throttled(response: &HttpResponse) -> bool {
     match response.status {
         429 => true,
         403 => {
-            remaining(response).is_some_and(|left| left <= 0.0)
+            units_left(response).is_some_and(|left| left <= 0.0)
                 || response.body.windows(MARKER.len()).any(|part| part == MARKER)
         }
         _ => false,
     }
 }
 
+/// The token itself is refused, not a right that it lacks.
+fn is_challenged(response: &HttpResponse) -> bool {
+    response.header("www-authenticate").is_some()
+}
+
 /// Decided by status and header, never by text: older servers translate their messages.
 fn refusal(response: &HttpResponse) -> Error {
     if throttled(response) {
-        return Error::new(ErrorKind::RateLimited, format!("Canvas asks to slow down (HTTP {})", response.status))
+        let mut text = format!("Canvas asks to slow down (HTTP {})", response.status);
+        if let Some(again) = response.asked_again() {
+            let _ = write!(text, "; {again}");
+        }
+        return Error::new(ErrorKind::RateLimited, text)
             .hint("another program may be using the same token: the budget is counted per token");
     }
     let said = || {
@@ -127,9 +142,8 @@ fn refusal(response: &HttpResponse) -> Error {
         }
         text
     };
-    let challenged = response.header("www-authenticate").is_some();
     match response.status {
-        401 if challenged => Error::new(ErrorKind::Unauthenticated, said())
+        401 if is_challenged(response) => Error::new(ErrorKind::Unauthenticated, said())
             .hint("the access token is wrong, expired or revoked: create one under Account > Settings > New Access Token"),
         // The caller knows which right it takes.
         401 | 403 if response.is_json() => Error::new(ErrorKind::Denied, said()),

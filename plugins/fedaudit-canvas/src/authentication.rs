@@ -3,7 +3,7 @@
 use fedaudit_core::{Action, EventRow, Outcome};
 
 use crate::normalize::Identity;
-use crate::record::{Push, Record, Scratch, bare, principal, write_unmapped};
+use crate::record::{Push, Record, Scratch, filled, write_unmapped};
 use crate::wire::text;
 
 /// Fills in what this log tells and hands the row over.
@@ -27,9 +27,7 @@ pub(crate) fn push(record: &Record<'_>, row: &EventRow<'_>, scratch: &mut Scratc
     if event.login().is_some() && name.is_none() {
         flags.push("login_not_linked");
     }
-    record.mark_reader(user, flags);
-    let principal = principal(name);
-    let origin = record.origin(flags);
+    let actor = record.actor(user, name, flags);
     write_unmapped(
         unmapped,
         event,
@@ -45,23 +43,12 @@ pub(crate) fn push(record: &Record<'_>, row: &EventRow<'_>, scratch: &mut Scratc
     let row = EventRow {
         action,
         outcome,
-        user_name: bare(&principal),
-        user_domain: principal.domain.as_deref(),
-        user_uid: user,
-        user_original: name,
-        user_type: principal.user_type,
         account_id: event.login(),
-        src_ip: origin.address.ip.as_deref(),
-        src_port: origin.address.port,
-        src_host: origin.address.host.as_deref(),
-        src_kind: origin.address.kind,
-        src_original: origin.original,
-        user_agent: origin.user_agent,
         is_remote: (action != Action::Other).then_some(true),
         tenant: account,
         quality_flags: flags,
-        unmapped: (!unmapped.is_empty()).then_some(unmapped),
-        ..*row
+        unmapped: filled(unmapped),
+        ..actor.of(row)
     };
     push(&identity, &row);
 }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fedaudit_core::{Context, Error, ErrorKind, Result};
+use fedaudit_transport::{PATIENCE, remaining};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -42,24 +43,32 @@ pub(crate) struct Permit<'b> {
 }
 
 impl Budget {
-    /// Waits for a turn, until the deadline at most.
+    /// Waits for a turn, until the deadline at most; not at all where Canvas asked for a longer pause.
     pub(crate) async fn admit(&self, cx: &Context) -> Result<Permit<'_>> {
-        match time_left(cx) {
-            None => Ok(self.turn().await),
-            Some(left) => tokio::time::timeout(left, self.turn()).await.map_err(|_| {
-                Error::new(ErrorKind::RateLimited, "the token's budget allowed no request before the deadline")
-                    .hint("another program may be using the same token: the budget is counted per token")
+        let left = remaining(cx);
+        let latest = Instant::now() + left.unwrap_or(PATIENCE);
+        let turn = self.turn(latest);
+        match left {
+            None => turn.await,
+            Some(left) => tokio::time::timeout(left, turn).await.unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::RateLimited, "the token's budget allowed no request before the deadline"))
             }),
         }
+        .map_err(|error| error.hint("another program may be using the same token: the budget is counted per token"))
     }
 
-    async fn turn(&self) -> Permit<'_> {
+    async fn turn(&self, latest: Instant) -> Result<Permit<'_>> {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             let turn = self.pace().enter(Instant::now());
             match turn {
-                Turn::Now(epoch) => return Permit { budget: self, epoch },
+                Turn::Now(epoch) => return Ok(Permit { budget: self, epoch }),
+                Turn::At(instant) if instant >= latest => {
+                    let seconds = instant.saturating_duration_since(Instant::now()).as_secs_f64().ceil();
+                    let text = format!("Canvas asked to slow down; it may be asked again in {seconds} s");
+                    return Err(Error::new(ErrorKind::RateLimited, text));
+                }
                 Turn::At(instant) => tokio::time::sleep_until(instant).await,
                 Turn::AfterAnother => changed.await,
             }
@@ -202,11 +211,6 @@ impl Pace {
     fn pause(&mut self, now: Instant, wait: Duration) {
         self.resume = self.resume.max(Some(now + wait));
     }
-}
-
-/// How long is left until the deadline.
-pub(crate) fn time_left(cx: &Context) -> Option<Duration> {
-    cx.deadline.map(|deadline| Duration::from_micros((deadline.micros() - cx.now().micros()).max(0) as u64))
 }
 
 /// Up to a quarter, so that several programs do not come back at once.

@@ -3,7 +3,7 @@
 use fedaudit_core::{Action, EventRow, Outcome};
 
 use crate::normalize::Identity;
-use crate::record::{Push, Record, Scratch, bare, principal, write_resources, write_unmapped};
+use crate::record::{Push, Record, Scratch, filled, write_resources, write_unmapped};
 use crate::stream::Stream;
 use crate::wire::text;
 
@@ -29,10 +29,7 @@ pub(crate) fn push(record: &Record<'_>, row: &EventRow<'_>, scratch: &mut Scratc
     let (event, document) = (record.event, record.document);
     let (action, outcome) = action(record.code);
     let (course, user) = (event.course(), event.user());
-    record.mark_reader(user, flags);
-    let name = record.login_of(user);
-    let principal = principal(name);
-    let origin = record.origin(flags);
+    let actor = record.actor(user, record.login_of(user), flags);
     let linked = course.and_then(|id| document.courses.get(id));
     let course_name = linked.and_then(|course| text(course.members.name.as_ref()));
     // The other course of a copy or a reset stands under the event's own word.
@@ -53,25 +50,14 @@ pub(crate) fn push(record: &Record<'_>, row: &EventRow<'_>, scratch: &mut Scratc
     let row = EventRow {
         action,
         outcome,
-        user_name: bare(&principal),
-        user_domain: principal.domain.as_deref(),
-        user_uid: user,
-        user_original: name,
-        user_type: principal.user_type,
-        src_ip: origin.address.ip.as_deref(),
-        src_port: origin.address.port,
-        src_host: origin.address.host.as_deref(),
-        src_kind: origin.address.kind,
-        src_original: origin.original,
-        user_agent: origin.user_agent,
         target_type: Some("course"),
         target_name: course_name,
         target_uid: course,
-        resources: (!resources.is_empty()).then_some(resources),
+        resources: filled(resources),
         tenant: record.tenant,
         quality_flags: flags,
-        unmapped: (!unmapped.is_empty()).then_some(unmapped),
-        ..*row
+        unmapped: filled(unmapped),
+        ..actor.of(row)
     };
     push(&identity, &row);
 }

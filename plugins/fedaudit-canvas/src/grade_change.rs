@@ -3,7 +3,7 @@
 use fedaudit_core::{Action, EventRow, Outcome};
 
 use crate::normalize::Identity;
-use crate::record::{Push, Record, Scratch, bare, principal, write_resources, write_unmapped};
+use crate::record::{Push, Record, Scratch, bare, filled, principal, write_resources, write_unmapped};
 use crate::stream::Stream;
 use crate::wire::text;
 
@@ -20,12 +20,9 @@ pub(crate) fn push(record: &Record<'_>, row: &EventRow<'_>, scratch: &mut Scratc
     };
     // The grader acts; without one it was Canvas itself.
     let (student, grader) = (event.student(), event.grader());
-    record.mark_reader(grader, flags);
-    let name = record.login_of(grader);
-    let principal_of_grader = principal(name);
+    let actor = record.actor(grader, record.login_of(grader), flags);
     let student_name = record.login_of(student);
-    let principal_of_student = principal(student_name);
-    let origin = record.origin(flags);
+    let target = principal(student_name);
     let (course, assignment) = (event.course(), event.assignment());
     let linked_course = course.and_then(|id| document.courses.get(id));
     let linked_assignment = assignment.and_then(|id| document.assignments.get(id));
@@ -59,26 +56,15 @@ pub(crate) fn push(record: &Record<'_>, row: &EventRow<'_>, scratch: &mut Scratc
     let row = EventRow {
         action,
         outcome,
-        user_name: bare(&principal_of_grader),
-        user_domain: principal_of_grader.domain.as_deref(),
-        user_uid: grader,
-        user_original: name,
-        user_type: principal_of_grader.user_type,
-        target_user: bare(&principal_of_student),
-        src_ip: origin.address.ip.as_deref(),
-        src_port: origin.address.port,
-        src_host: origin.address.host.as_deref(),
-        src_kind: origin.address.kind,
-        src_original: origin.original,
-        user_agent: origin.user_agent,
+        target_user: bare(&target),
         target_type: Some("grade"),
         target_name: assignment_name,
         target_uid: assignment,
-        resources: (!resources.is_empty()).then_some(resources),
+        resources: filled(resources),
         tenant: record.tenant,
         quality_flags: flags,
-        unmapped: (!unmapped.is_empty()).then_some(unmapped),
-        ..*row
+        unmapped: filled(unmapped),
+        ..actor.of(row)
     };
     push(&identity, &row);
 }

@@ -7,6 +7,8 @@ mod authentication;
 mod budget;
 mod config;
 mod course;
+#[cfg(test)]
+mod fuzz;
 mod grade_change;
 mod info;
 mod links;
@@ -25,6 +27,7 @@ use async_trait::async_trait;
 use fedaudit_core::{
     AuditSource, Context, ErrorKind, Page, PageRequest, Plugin, Result, SourceHealth, SourceInfo, Window,
 };
+use fedaudit_transport::{Discreet, Spoken};
 use tokio::sync::OnceCell;
 
 use crate::accounts::{Account, Reader};
@@ -46,15 +49,17 @@ impl Plugin for Canvas {
 
     fn build(name: &str, config: Config) -> Result<Box<dyn AuditSource>> {
         let origin = config.origin().map_err(|error| error.at(name))?;
-        Ok(Box::new(Source {
+        let spoken = Spoken::default();
+        let source = Source {
             info: info::info(&origin, &config.streams),
             names: config.accounts.clone(),
             streams: config.streams.clone(),
-            api: Api::new(origin, config).map_err(|error| error.at(name))?,
+            api: Api::new(origin, config, &spoken).map_err(|error| error.at(name))?,
             accounts: OnceCell::new(),
             reader: OnceCell::new(),
             trees: Trees::default(),
-        }))
+        };
+        Ok(Box::new(Discreet::new(source, spoken)))
     }
 }
 
@@ -138,7 +143,7 @@ impl AuditSource for Source {
     }
 
     async fn close(&self, _cx: &Context) -> Result<()> {
-        self.api.login.forget().await;
+        self.api.access.forget().await;
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ fn link<'r>(response: &'r HttpResponse, rel: &str) -> Option<&'r str> {
         .find_map(|links| link_in(links, rel))
 }
 
-fn link_in<'h>(mut header: &'h str, wanted: &str) -> Option<&'h str> {
+pub(crate) fn link_in<'h>(mut header: &'h str, wanted: &str) -> Option<&'h str> {
     loop {
         let (_, rest) = header.split_once('<')?;
         let (target, rest) = rest.split_once('>')?;

@@ -1,12 +1,11 @@
-//! The access token: read late from where it is kept, or bought with the refresh grant, once for all concurrent readers.
+//! The access token: read from where it is kept, or bought with the refresh grant, once for all concurrent readers.
 
 use std::fmt;
 use std::time::Duration;
 
-use fedaudit_core::{Context, Error, ErrorKind, Meter, Result, Secret, Time};
-use fedaudit_transport::{HttpClient, HttpRequest, HttpResponse, SecretRef, error_for};
+use fedaudit_core::{Context, Error, ErrorKind, Result, Secret, Time};
+use fedaudit_transport::{Attempt, HttpClient, HttpRequest, HttpResponse, Login, SecretRef, error_for};
 use serde::Deserialize;
-use tokio::sync::Mutex;
 
 use crate::api::encode;
 use crate::config::OAuth;
@@ -15,105 +14,65 @@ use crate::config::OAuth;
 /// of life already, after half of it.
 const MARGIN: Duration = Duration::from_mins(1);
 
-/// How the access token is had, and the one in use.
-pub(crate) struct Login {
-    grant: Grant,
-    access: Mutex<Slot>,
-}
-
-/// Where an access token comes from.
-pub(crate) enum Grant {
-    /// It is configured.
+/// Where the access token comes from.
+pub(crate) enum Access {
+    /// It is configured. It is read for each request: there is no login that could be shared or lost.
     Token(SecretRef),
     /// It is bought.
-    Refresh(OAuth),
+    Refresh(OAuth, Login<Bought>),
 }
 
-#[derive(Default)]
-struct Slot {
-    generation: u64,
-    access: Option<Access>,
-    /// A grant that was refused is not tried again before the source is closed.
-    refused: Option<Error>,
-}
-
-/// A usable access token; the generation tells whether a refused one was already replaced by somebody else.
-#[derive(Clone)]
-pub(crate) struct Access {
-    pub(crate) authorization: Secret,
-    pub(crate) generation: u64,
+/// A bought access token.
+pub(crate) struct Bought {
+    token: Secret,
     /// From when on it is renewed.
     expires: Option<Time>,
 }
 
-#[derive(Deserialize)]
-struct Bought {
-    access_token: String,
-    expires_in: Option<u64>,
-}
-
-impl Login {
-    pub(crate) fn new(grant: Grant) -> Self {
-        Self { grant, access: Mutex::default() }
-    }
-
-    /// Whether a refused token can be replaced.
-    pub(crate) fn can_renew(&self) -> bool {
-        matches!(self.grant, Grant::Refresh(_))
-    }
-
-    /// The access token. `refused` is the generation that the server no longer takes. The lock is held while a token is
-    /// bought: everybody else waits for that one.
-    pub(crate) async fn access(&self, cx: &Context, client: &HttpClient, refused: Option<u64>) -> Result<Access> {
-        let mut slot = self.access.lock().await;
-        let lapses = |access: &Access| access.expires.is_some_and(|expires| cx.now() >= expires);
-        if let Some(access) = &slot.access
-            && refused != Some(access.generation)
-            && !lapses(access)
-        {
-            return Ok(access.clone());
-        }
-        if let Some(error) = &slot.refused {
-            return Err(error.clone());
-        }
-        let bought = match &self.grant {
-            Grant::Token(place) => place.resolve().map(|token| (token, None)),
-            Grant::Refresh(oauth) => buy(cx, client, oauth).await,
-        };
-        let (token, expires) = bought.inspect_err(|error| {
-            if error.kind() == ErrorKind::Unauthenticated {
-                slot.refused = Some(error.clone());
+impl Access {
+    /// Makes a call with the value of the authorization header. A bought token is renewed when it is about to lapse or when
+    /// Canvas no longer takes it; the call is then made once more.
+    pub(crate) async fn with<T, C>(&self, cx: &Context, client: &HttpClient, call: impl Fn(Secret) -> C) -> Result<T>
+    where
+        C: Future<Output = Result<Attempt<T>>>,
+    {
+        let bearer = |token: &Secret| Secret::new(format!("Bearer {}", token.reveal()));
+        match self {
+            Self::Token(place) => match call(bearer(&place.resolve()?)).await? {
+                Attempt::Done(answer) => Ok(answer),
+                Attempt::Lost(error) => Err(error),
+            },
+            Self::Refresh(oauth, login) => {
+                login.forget_if(|bought| bought.expires.is_some_and(|expires| cx.now() >= expires)).await;
+                login.with(cx, || buy(cx, client, oauth), |bought| call(bearer(&bought.token))).await
             }
-        })?;
-        slot.generation += 1;
-        let access = Access {
-            authorization: Secret::new(format!("Bearer {}", token.reveal())),
-            generation: slot.generation,
-            expires,
-        };
-        slot.access = Some(access.clone());
-        Ok(access)
+        }
     }
 
-    /// Forgets the access token. It is not revoked: Canvas keeps access and refresh token in one record, and revoking the
-    /// one would destroy the other. A bought token lapses by itself within the hour.
+    /// Forgets a bought token. It is not revoked: Canvas keeps access and refresh token in one record, and revoking the one
+    /// would destroy the other. It lapses by itself within the hour.
     pub(crate) async fn forget(&self) {
-        let mut slot = self.access.lock().await;
-        (slot.access, slot.refused) = (None, None);
+        if let Self::Refresh(_, login) = self {
+            login.take().await;
+        }
     }
 }
 
-impl fmt::Debug for Login {
+impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let grant = match self.grant {
-            Grant::Token(_) => "token",
-            Grant::Refresh(_) => "oauth",
-        };
-        f.debug_struct("Login").field("grant", &grant).finish_non_exhaustive()
+        f.write_str(match self {
+            Self::Token(_) => "Token",
+            Self::Refresh(..) => "Refresh",
+        })
     }
 }
 
-async fn buy(cx: &Context, client: &HttpClient, oauth: &OAuth) -> Result<(Secret, Option<Time>)> {
+async fn buy(cx: &Context, client: &HttpClient, oauth: &OAuth) -> Result<Bought> {
+    #[derive(Deserialize)]
+    struct Sale {
+        access_token: String,
+        expires_in: Option<u64>,
+    }
     let (client_secret, refresh_token) = (oauth.client_secret.resolve()?, oauth.refresh_token.resolve()?);
     let form = format!(
         "grant_type=refresh_token&client_id={}&client_secret={}&refresh_token={}",
@@ -127,18 +86,17 @@ async fn buy(cx: &Context, client: &HttpClient, oauth: &OAuth) -> Result<(Secret
         .hiding(client_secret)
         .hiding(refresh_token)
         .idempotent(true);
-    Meter::count(&cx.meter.logins);
     let response = client.send(cx, request).await?;
     if response.status != 200 || !response.is_json() {
         return Err(refused(&response));
     }
-    let bought: Bought = serde_json::from_slice(&response.body)
+    let sale: Sale = serde_json::from_slice(&response.body)
         .map_err(|_| Error::new(ErrorKind::Malformed, "the token endpoint's answer holds no access_token"))?;
-    let expires = bought.expires_in.map(|seconds| {
+    let expires = sale.expires_in.map(|seconds| {
         let lasts = Duration::from_secs(seconds);
         cx.now().plus(lasts.saturating_sub(MARGIN).max(lasts / 2))
     });
-    Ok((Secret::new(bought.access_token), expires))
+    Ok(Bought { token: Secret::new(sale.access_token), expires })
 }
 
 fn refused(response: &HttpResponse) -> Error {

@@ -29,12 +29,41 @@ pub(crate) struct Scratch {
     pub(crate) flags: Vec<&'static str>,
 }
 
+/// Who acted, and from where.
+#[derive(Debug)]
+pub(crate) struct Actor<'r> {
+    uid: Option<&'r str>,
+    name: Option<&'r str>,
+    principal: Principal<'r>,
+    origin: Origin<'r>,
+}
+
 /// Where an action came from, as its page view tells.
 #[derive(Debug, Default)]
-pub(crate) struct Origin<'r> {
-    pub(crate) address: Address,
-    pub(crate) original: Option<&'r str>,
-    pub(crate) user_agent: Option<&'r str>,
+struct Origin<'r> {
+    address: Address,
+    original: Option<&'r str>,
+    user_agent: Option<&'r str>,
+}
+
+impl Actor<'_> {
+    /// The row with what its columns tell of them.
+    pub(crate) fn of<'s>(&'s self, row: &EventRow<'s>) -> EventRow<'s> {
+        EventRow {
+            user_name: bare(&self.principal),
+            user_domain: self.principal.domain.as_deref(),
+            user_uid: self.uid,
+            user_original: self.name,
+            user_type: self.principal.user_type,
+            src_ip: self.origin.address.ip.as_deref(),
+            src_port: self.origin.address.port,
+            src_host: self.origin.address.host.as_deref(),
+            src_kind: self.origin.address.kind,
+            src_original: self.origin.original,
+            user_agent: self.origin.user_agent,
+            ..*row
+        }
+    }
 }
 
 impl<'r> Record<'r> {
@@ -42,8 +71,21 @@ impl<'r> Record<'r> {
         self.event.page_view().and_then(|id| self.document.page_views.get(id))
     }
 
+    /// The user of this id, who logs in by this name, as the one who acted. What we did ourselves is marked.
+    pub(crate) fn actor(
+        &self,
+        uid: Option<&'r str>,
+        name: Option<&'r str>,
+        flags: &mut Vec<&'static str>,
+    ) -> Actor<'r> {
+        if uid.is_some() && uid == self.frame.reader {
+            flags.push("own_reader");
+        }
+        Actor { uid, name, principal: principal(name), origin: self.origin(flags) }
+    }
+
     /// Client address and program.
-    pub(crate) fn origin(&self, flags: &mut Vec<&'static str>) -> Origin<'r> {
+    fn origin(&self, flags: &mut Vec<&'static str>) -> Origin<'r> {
         let Some(view) = self.page_view() else { return Origin::default() };
         let original = text(view.members.remote_ip.as_ref());
         let address = original.map(Address::parse).unwrap_or_default();
@@ -54,13 +96,6 @@ impl<'r> Record<'r> {
             flags.push("masquerade");
         }
         Origin { address, original, user_agent: text(view.members.user_agent.as_ref()) }
-    }
-
-    /// Marks what we did ourselves.
-    pub(crate) fn mark_reader(&self, user: Option<&str>, flags: &mut Vec<&'static str>) {
-        if user.is_some() && user == self.frame.reader {
-            flags.push("own_reader");
-        }
     }
 
     /// The name that a side-loaded user logs in with.
@@ -77,6 +112,11 @@ pub(crate) fn principal(name: Option<&str>) -> Principal<'_> {
 /// Its bare name. A login name made of digits (a student number) is a name here: ids have columns of their own.
 pub(crate) fn bare<'p>(principal: &'p Principal<'_>) -> Option<&'p str> {
     principal.name.as_deref().or(principal.uid.as_deref())
+}
+
+/// A text, unless it is empty.
+pub(crate) fn filled(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
 }
 
 /// Side-loaded objects under `linked`, as received; then the event's own members that have no column.

@@ -253,9 +253,9 @@ impl Circle {
             return Err(Error::new(ErrorKind::Malformed, "the list links to a page that was read before")
                 .hint("Canvas does that when it cannot read its own bookmark; a proxy that rewrites links has the same effect"));
         }
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         if self.steps >= self.power {
-            (self.mark, self.steps, self.power) = (link.to_owned(), 0, (self.power * 2).max(1));
+            (self.mark, self.steps, self.power) = (link.to_owned(), 0, self.power.saturating_mul(2).max(1));
         }
         Ok(())
     }

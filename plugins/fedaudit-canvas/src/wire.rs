@@ -36,6 +36,28 @@ impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
     }
 }
 
+/// The name of a member.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Name<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+            fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
 /// The text of a member that is there and not empty.
 pub(crate) fn text<'t>(scalar: Option<&'t Scalar<'_>>) -> Option<&'t str> {
     scalar.map(Scalar::text).filter(|text| !text.is_empty())
@@ -63,10 +85,14 @@ macro_rules! object {
                     }
                     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<$name<'a>, M::Error> {
                         let mut object = $name::default();
-                        while let Some(key) = map.next_key::<Scalar<'a>>()? {
-                            match key.text() {
+                        while let Some(Name(name)) = map.next_key::<Name<'a>>()? {
+                            match name.as_ref() {
+                                // Nobody can say which of two is meant, and one of them would be lost.
+                                $(stringify!($field) if object.$field.is_some() => {
+                                    return Err(serde::de::Error::duplicate_field(stringify!($field)));
+                                })*
                                 $(stringify!($field) => object.$field = map.next_value()?,)*
-                                _ => object.further.push((key, map.next_value()?)),
+                                _ => object.further.push((Scalar(name), map.next_value()?)),
                             }
                         }
                         Ok(object)
@@ -243,6 +269,9 @@ impl<'a> Document<'a> {
         let envelope: Envelope<'a> = serde_json::from_str(text).map_err(|error| malformed(&error))?;
         let primary = envelope.meta.as_ref().and_then(|meta| meta.primary_collection.as_ref());
         let events = match primary.map(Scalar::text) {
+            Some(name) if envelope.further.iter().filter(|(key, _)| key.text() == name).count() > 1 => {
+                return Err(malformed(&format_args!("it has two lists '{name}'")));
+            }
             Some(name) if name != "events" => match member(&envelope.further, name) {
                 Some(raw) => Some(serde_json::from_str(raw.get()).map_err(|error| malformed(&error))?),
                 None => envelope.events,
@@ -312,6 +341,11 @@ mod tests {
     fn the_primary_collection_may_have_another_name() {
         let document = Document::parse(r#"while(1);{"meta":{"primaryCollection":"rows"},"rows":[{},{}]}"#).unwrap();
         assert_eq!(document.events.len(), 2);
+        for twice in
+            [r#"{"events":[{}],"events":[]}"#, r#"{"meta":{"primaryCollection":"rows"},"rows":[{}],"rows":[]}"#]
+        {
+            assert!(Document::parse(twice).is_err());
+        }
         assert!(Document::parse("{}").is_err());
         assert!(Document::parse("[]").is_err());
         assert!(Document::parse(r#"{"events": [{}"#).is_err());

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fedaudit_core::{Context, Error, ErrorKind, Result, Time};
-use fedaudit_transport::{HttpClient, HttpRequest, HttpResponse, error_for};
+use fedaudit_transport::{Attempt, HttpClient, HttpRequest, HttpResponse, Login, error_for, error_saying};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::login::{Appliance, Login, Logins};
+use crate::login::{Accepted, Appliance, Credentials, FORGOTTEN};
 use crate::object::{Tape, text_of};
 
 /// Larger values are cut to this one without a word.
@@ -96,7 +96,8 @@ impl ListQuery<'_> {
 #[derive(Debug)]
 pub(crate) struct Api {
     http: HttpClient,
-    pub(crate) logins: Logins,
+    pub(crate) credentials: Credentials,
+    login: Login<Accepted>,
     snapshots: Mutex<Snapshots>,
     /// Requests at once, whatever stream they are for.
     room: Semaphore,
@@ -116,17 +117,18 @@ struct Snapshots {
 }
 
 impl Api {
-    pub(crate) fn new(http: HttpClient, logins: Logins, snapshots: bool) -> Self {
+    pub(crate) fn new(http: HttpClient, credentials: Credentials, snapshots: bool) -> Self {
         Self {
             http,
-            logins,
+            credentials,
+            login: Login::default(),
             snapshots: Mutex::new(Snapshots { wanted: snapshots, last: None }),
             room: Semaphore::new(AT_ONCE),
         }
     }
 
     /// GET with the login; when that was lost, with one new login. The status is the caller's to judge, except for 401.
-    pub(crate) async fn get(&self, cx: &Context, path: &str) -> Result<(HttpResponse, Arc<Login>)> {
+    pub(crate) async fn get(&self, cx: &Context, path: &str) -> Result<(HttpResponse, Arc<Accepted>)> {
         self.ask(cx, path, HttpRequest::get).await
     }
 
@@ -135,19 +137,18 @@ impl Api {
         cx: &Context,
         path: &str,
         request: impl Fn(String) -> HttpRequest,
-    ) -> Result<(HttpResponse, Arc<Login>)> {
+    ) -> Result<(HttpResponse, Arc<Accepted>)> {
         let _room = self.room.acquire().await.map_err(|_| Error::new(ErrorKind::Internal, "the source is gone"))?;
-        let mut login = self.logins.get(cx, &self.http).await?;
-        let mut response = self.http.send(cx, login.sign(request(path.to_owned()))).await?;
-        if response.status == 401 {
-            self.logins.forget(&login).await;
-            login = self.logins.get(cx, &self.http).await?;
-            response = self.http.send(cx, login.sign(request(path.to_owned()))).await?;
-        }
-        if response.status == 401 {
-            let error = refusal(&response).at(self.place(path));
-            return Err(error.hint("the appliance forgot a login it had just given; is the idle time-out, or a limit of logins, too small?"));
-        }
+        let request = &request;
+        let ask = |login: Arc<Accepted>| async move {
+            login.permit()?;
+            let response = self.http.send(cx, login.sign(request(path.to_owned()))).await?;
+            if response.status == 401 {
+                return Ok(Attempt::Lost(refusal(&response).at(self.place(path)).hint(FORGOTTEN)));
+            }
+            Ok(Attempt::Done((response, login)))
+        };
+        let (response, login) = self.login.with(cx, || self.credentials.log_in(cx, &self.http), ask).await?;
         // A list in place of the object would be taken for its members, in their order, and show nothing.
         let lists = path.strip_prefix(SESSIONS).is_some_and(|rest| rest.is_empty() || rest.starts_with('?'));
         if lists && response.status == 200 && !response.body.trim_ascii_start().starts_with(b"{") {
@@ -271,7 +272,9 @@ impl Api {
 
     /// What the appliance says of itself.
     pub(crate) async fn appliance(&self, cx: &Context) -> Result<Appliance> {
-        Ok(self.logins.get(cx, &self.http).await?.appliance.clone())
+        let login = self.login.get(cx, self.credentials.log_in(cx, &self.http)).await?;
+        login.permit()?;
+        Ok(login.appliance.clone())
     }
 
     /// Path of a link that the appliance sent; only its own origin is followed.
@@ -279,8 +282,11 @@ impl Api {
         self.http.origin().resolve(link)
     }
 
+    /// Gives the login back.
     pub(crate) async fn log_out(&self, cx: &Context) {
-        self.logins.log_out(cx, &self.http).await;
+        if let Some(login) = self.login.take().await {
+            login.end(cx, &self.http).await;
+        }
     }
 
     /// The error for a status that is no success.
@@ -289,7 +295,7 @@ impl Api {
         match response.status {
             403 => error.hint(format!(
                 "give a group of '{}' the Search privilege (for all connections), or the REST server privilege that covers the whole interface",
-                self.logins.username
+                self.credentials.username
             )),
             404 => error.hint("is this an SPS appliance with its REST interface, version 6.0 or later?"),
             _ => error,
@@ -314,15 +320,10 @@ impl Api {
 
 /// The error for a refusal, with the appliance's own words where it gives some.
 pub(crate) fn refusal(response: &HttpResponse) -> Error {
-    let error = error_for(response);
     let text = String::from_utf8_lossy(&response.body);
-    let Some(words) = Tape::check(&text).ok().and_then(|tape| error_words(tape.root().take("error")?)) else {
-        return error;
-    };
-    let again = Error::new(error.kind(), format!("HTTP {}: {words}", response.status));
-    match error.hint_text() {
-        Some(hint) => again.hint(hint),
-        None => again,
+    match Tape::check(&text).ok().and_then(|tape| error_words(tape.root().take("error")?)) {
+        Some(words) => error_saying(response, &words),
+        None => error_for(response),
     }
 }
 

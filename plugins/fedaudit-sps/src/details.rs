@@ -138,6 +138,8 @@ impl Details {
             filter: filter::query(&request.predicates, &self.config.user_forms)
                 .filter(|_| detail != Detail::TrailDownloads),
             limit: SESSIONS_PER_PAGE,
+            // A session that has changed may have more entries.
+            repeats: true,
         };
         let mut progress: Progress = match &request.cursor {
             Some(cursor) => cursor.read()?,
@@ -146,10 +148,11 @@ impl Details {
                 None => Progress { list: Some(walk.start(true)), ..Progress::default() },
             },
         };
+        let round = Round { details: self, cx, walk: &walk, detail };
         if progress.queue.is_empty() {
-            self.listed(cx, &walk, detail, &mut progress, &mut gathered).await?;
+            round.listed(&mut progress, &mut gathered).await?;
         } else {
-            self.named(cx, &walk, detail, &mut progress, &mut gathered).await?;
+            round.named(&mut progress, &mut gathered).await?;
         }
         let over = progress.queue.is_empty() && progress.list.is_none();
         if let (0, Some((kind, text))) = (progress.read, &progress.failure)
@@ -163,16 +166,20 @@ impl Details {
         let next = if over { Next::End(EndReason::NoNextLink) } else { Next::More(Cursor::new(&progress)?) };
         Ok(Page { rows: rows.finish()?, next, frontier: None, observed, rejected })
     }
+}
 
+/// The fixed terms of a page.
+struct Round<'r> {
+    details: &'r Details,
+    cx: &'r Context,
+    walk: &'r Walk<'r>,
+    detail: Detail,
+}
+
+impl Round<'_> {
     /// Lists of the sessions on the next page of the session list.
-    async fn listed(
-        &self,
-        cx: &Context,
-        walk: &Walk<'_>,
-        detail: Detail,
-        progress: &mut Progress,
-        gathered: &mut Gathered,
-    ) -> Result<()> {
+    async fn listed(&self, progress: &mut Progress, gathered: &mut Gathered) -> Result<()> {
+        let Self { cx, walk, detail, .. } = *self;
         let Some(mut position) = progress.list.take() else { return Ok(()) };
         let mut fetched = walk.fetch(cx, &mut position).await?;
         gathered.observed = std::mem::take(&mut fetched.observed);
@@ -187,18 +194,12 @@ impl Details {
             .collect();
         progress.list = found.end.is_none().then_some(position);
         let version = fetched.login.appliance.firmware.as_deref();
-        self.lists(cx, walk, detail, version, parents, progress, gathered).await
+        self.lists(version, parents, progress, gathered).await
     }
 
     /// Lists of the sessions that are asked for by key.
-    async fn named(
-        &self,
-        cx: &Context,
-        walk: &Walk<'_>,
-        detail: Detail,
-        progress: &mut Progress,
-        gathered: &mut Gathered,
-    ) -> Result<()> {
+    async fn named(&self, progress: &mut Progress, gathered: &mut Gathered) -> Result<()> {
+        let Self { cx, walk, detail, .. } = *self;
         let rest = progress.queue.split_off(progress.queue.len().min(SESSIONS_PER_PAGE));
         let batch = std::mem::replace(&mut progress.queue, rest);
         let answers: Vec<_> = batch.iter().map(|(key, _)| walk.api.session(cx, key)).collect();
@@ -223,7 +224,7 @@ impl Details {
         for (key, offset, response) in &documents {
             let decoded = serde_json::from_slice::<&RawValue>(&response.body)
                 .map_err(|error| error.to_string())
-                .and_then(|item| Record::decode(item.get(), now));
+                .and_then(|item| Record::decode(item.get(), &mut Tape::default(), now));
             match decoded {
                 Ok(record) if concerns(detail, &record, walk) => parents.push(Parent { record, offset: *offset }),
                 Ok(_) => {}
@@ -234,30 +235,27 @@ impl Details {
             }
         }
         let appliance = walk.api.appliance(cx).await?;
-        self.lists(cx, walk, detail, appliance.firmware.as_deref(), parents, progress, gathered).await
+        self.lists(appliance.firmware.as_deref(), parents, progress, gathered).await
     }
 
     /// Reads the lists of some sessions, few at once, and makes rows of them.
-    #[expect(clippy::too_many_arguments, reason = "one step of a scan, with all of its state")]
     async fn lists(
         &self,
-        cx: &Context,
-        walk: &Walk<'_>,
-        detail: Detail,
         version: Option<&str>,
         parents: Vec<Parent<'_>>,
         progress: &mut Progress,
         gathered: &mut Gathered,
     ) -> Result<()> {
+        let Self { details: Details { config, naive_offset }, cx, walk, detail } = *self;
         progress.asked += parents.iter().filter(|parent| parent.offset == 0).count();
-        if progress.asked > self.config.details_max_sessions {
+        if progress.asked > config.details_max_sessions {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!(
                     "the question needs the {} of more than {} sessions, one request each; those of the sessions after \
                      the first {} are missing",
                     detail.path(),
-                    self.config.details_max_sessions,
+                    config.details_max_sessions,
                     progress.asked - parents.len()
                 ),
             )
@@ -266,7 +264,7 @@ impl Details {
         let readings: Vec<_> =
             parents.iter().map(|parent| read_list(cx, walk.api, detail, &parent.record.key, parent.offset)).collect();
         let readings: Vec<Reading> = futures::stream::iter(readings).buffered(AT_ONCE).collect().await;
-        let terms = Terms { detail, window: walk.window, naive_offset: self.naive_offset, now: cx.now(), version };
+        let terms = Terms { detail, window: walk.window, naive_offset: *naive_offset, now: cx.now(), version };
         for (parent, reading) in parents.iter().zip(readings) {
             let entries = gathered.entries(&terms, &parent.record, &reading.parts)?;
             match reading.stop {

@@ -76,7 +76,7 @@ impl Terms<'_> {
         let command = body.text("command");
         let rule = body.text("rule_name");
         let matched_action = body.text("matched_action");
-        let verdict = body.text("verdict").map(|verdict| verdict::normal_form(&verdict));
+        let verdict = body.text("verdict").map(verdict::normal_form);
         let path = body.text("scp_path");
         let who = body.text("username").map(|name| Account::of(name, None, None));
         let from = body.text("ip_address");

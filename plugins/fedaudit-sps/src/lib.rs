@@ -2,9 +2,9 @@
 //!
 //! # Tour
 //!
-//! `scan` walks through the session list page by page, over `api` (requests, answers, refusals) and `login` (the one
-//! login); `position` is where a walk stands, `filter` translates conditions; `record` decodes one session document out of
-//! an `object`, `normalize` makes rows of it. `details` reads the lists below sessions, `entry` makes rows of those.
+//! `scan` walks through the session list page by page, over `api` (requests, answers, refusals) and `login` (how a login is
+//! made); `position` is where a walk stands, `filter` translates conditions; `record` decodes one session document out of an
+//! `object`, `normalize` makes rows of it. `details` reads the lists below sessions, `entry` makes rows of those.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod api;
@@ -12,6 +12,8 @@ mod config;
 mod details;
 mod entry;
 mod filter;
+#[cfg(test)]
+mod fuzz;
 mod info;
 mod login;
 mod normalize;
@@ -25,13 +27,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fedaudit_core::{AuditSource, Context, ErrorKind, Page, PageRequest, Plugin, Result, SourceHealth, SourceInfo};
-use fedaudit_transport::HttpClient;
+use fedaudit_transport::{Discreet, HttpClient, Spoken};
 
 pub use config::{Config, Detail};
 
 use api::Api;
 use details::Details;
-use login::Logins;
+use login::Credentials;
 use scan::Scan;
 
 /// The plugin for `type = "sps"`.
@@ -46,11 +48,18 @@ impl Plugin for Sps {
         let origin = config.origin()?;
         let info = info::source_info(origin.as_str(), &config);
         let details = Details::new(&config)?;
-        let http = HttpClient::through(origin, &config.tls, &config.proxy)?;
+        let spoken = Spoken::default();
+        let http = HttpClient::through(origin, &config.tls, &config.proxy)?.remembering(&spoken);
         let look_back = config.look_back();
-        let logins = Logins::new(config.username, config.password, config.login_method, config.allow_search_minion);
-        let api = Api::new(http, logins, config.snapshots);
-        Ok(Box::new(Source { info, api, look_back, user_forms: config.user_forms, details }))
+        let credentials = Credentials {
+            username: config.username,
+            password: config.password,
+            method: config.login_method,
+            allow_search_minion: config.allow_search_minion,
+        };
+        let api = Api::new(http, credentials, config.snapshots);
+        let source = Source { info, api, look_back, user_forms: config.user_forms, details };
+        Ok(Box::new(Discreet::new(source, spoken)))
     }
 }
 
@@ -71,7 +80,8 @@ impl AuditSource for Source {
     }
 
     async fn check(&self, cx: &Context) -> Result<SourceHealth> {
-        let mut health = SourceHealth { account: Some(self.api.logins.username.clone()), ..SourceHealth::default() };
+        let mut health =
+            SourceHealth { account: Some(self.api.credentials.username.clone()), ..SourceHealth::default() };
         match self.api.probe(cx).await {
             Ok(response) => {
                 health.server_time = response.server_time();

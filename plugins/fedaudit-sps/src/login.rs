@@ -1,15 +1,19 @@
-//! The one login of a source: made at the first request, shared by all, made anew when the appliance has forgotten it.
+//! How a login is made and given back, and what the appliance says of itself to whoever is logged in.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
-use fedaudit_core::{Context, Error, ErrorKind, Meter, Result, Secret, Time};
+use fedaudit_core::{Context, Error, ErrorKind, Result, Secret, Time};
 use fedaudit_transport::{HttpClient, HttpRequest, HttpResponse, SecretRef};
-use tokio::sync::Mutex;
 
 use crate::api::{encode, refusal};
 use crate::object::{Object, Tape, texts};
+
+/// What may be wrong where a login does not last.
+pub(crate) const FORGOTTEN: &str =
+    "the appliance forgot a login it had just given; is the idle time-out, or a limit of logins, too small?";
+/// How long a login that came to nothing may take to be given back.
+const PARTING: Duration = Duration::from_secs(3);
 
 /// What the appliance says of itself.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +26,7 @@ pub(crate) struct Appliance {
 
 /// A login that the appliance has accepted.
 #[derive(Debug)]
-pub(crate) struct Login {
+pub(crate) struct Accepted {
     cookie: Secret,
     pub(crate) appliance: Appliance,
     /// Why this node must not be read, if it must not.
@@ -31,83 +35,56 @@ pub(crate) struct Login {
     pub(crate) note: Option<String>,
 }
 
-impl Login {
+impl Accepted {
     /// The request with the login in it. The cookie is kept by value: cookie stores drop it when the clocks differ,
     /// because the appliance gives it an expiry.
     pub(crate) fn sign(&self, request: HttpRequest) -> HttpRequest {
         let cookie = Secret::new(format!("session_id={}", self.cookie.reveal()));
         request.header("accept", "application/json").secret_header("cookie", cookie)
     }
-}
 
-/// Credentials and the login made with them.
-#[derive(Debug)]
-pub(crate) struct Logins {
-    pub(crate) username: String,
-    password: SecretRef,
-    method: Option<String>,
-    allow_search_minion: bool,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    login: Option<Arc<Login>>,
-    /// A password that was refused is not tried again: accounts get locked.
-    refused: Option<(Secret, Error)>,
-}
-
-impl Logins {
-    pub(crate) fn new(
-        username: String,
-        password: SecretRef,
-        method: Option<String>,
-        allow_search_minion: bool,
-    ) -> Self {
-        Self { username, password, method, allow_search_minion, state: Mutex::default() }
-    }
-
-    /// The login, made now if there is none. Whoever comes while it is being made waits for it.
-    pub(crate) async fn get(&self, cx: &Context, http: &HttpClient) -> Result<Arc<Login>> {
-        let mut state = self.state.lock().await;
-        let login = if let Some(login) = &state.login {
-            Arc::clone(login)
-        } else {
-            let login = Arc::new(self.log_in(cx, http, &mut state).await?);
-            state.login = Some(Arc::clone(&login));
-            login
-        };
-        match &login.refused {
-            Some(error) => Err(error.clone()),
-            None => Ok(login),
-        }
-    }
-
-    /// Forgets a login that the appliance no longer knows, unless somebody has made a new one already.
-    pub(crate) async fn forget(&self, lost: &Arc<Login>) {
-        let mut state = self.state.lock().await;
-        if state.login.as_ref().is_some_and(|login| Arc::ptr_eq(login, lost)) {
-            state.login = None;
-        }
+    /// An error where this node must not be read. The login is kept all the same, to be given back at the end.
+    pub(crate) fn permit(&self) -> Result<()> {
+        self.refused.clone().map_or(Ok(()), Err)
     }
 
     /// Logs out. The answer does not matter: an unused login ends by itself after the idle time.
-    pub(crate) async fn log_out(&self, cx: &Context, http: &HttpClient) {
-        let mut state = self.state.lock().await;
-        state.refused = None;
-        if let Some(login) = state.login.take() {
-            end(cx, http, &login).await;
+    pub(crate) async fn end(&self, cx: &Context, http: &HttpClient) {
+        let request = self.sign(HttpRequest::delete("/api/authentication")).attempts(1);
+        if let Err(error) = http.send(cx, request).await {
+            tracing::debug!(%error, "log-out was not answered");
         }
     }
+}
 
-    async fn log_in(&self, cx: &Context, http: &HttpClient, state: &mut State) -> Result<Login> {
-        let password = self.password.resolve()?;
-        if let Some((refused, error)) = &state.refused
-            && *refused == password
-        {
-            return Err(error.clone());
+/// Who logs in, and how.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    pub(crate) username: String,
+    pub(crate) password: SecretRef,
+    pub(crate) method: Option<String>,
+    pub(crate) allow_search_minion: bool,
+}
+
+impl Credentials {
+    /// Makes a login, and asks the appliance who it is.
+    pub(crate) async fn log_in(&self, cx: &Context, http: &HttpClient) -> Result<Accepted> {
+        let cookie = self.cookie(cx, http).await.map_err(|error| {
+            let place = format!("log in as {} at {}", self.username, http.origin());
+            error.at(place)
+        })?;
+        let mut login = Accepted { cookie, appliance: Appliance::default(), refused: None, note: None };
+        if let Err(error) = self.introduce(cx, http, &mut login).await {
+            // Logged in, and nobody would know of it. The time for the page may be up already.
+            let soon = Context { deadline: Some(cx.now().plus(PARTING)), ..cx.clone() };
+            login.end(&soon, http).await;
+            return Err(error);
         }
-        Meter::count(&cx.meter.logins);
+        Ok(login)
+    }
+
+    async fn cookie(&self, cx: &Context, http: &HttpClient) -> Result<Secret> {
+        let password = self.password.resolve()?;
         let token =
             base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", self.username, password.reveal()));
         let path = match &self.method {
@@ -118,7 +95,7 @@ impl Logins {
             .header("accept", "application/json")
             .secret_header("authorization", Secret::new(format!("Basic {token}")));
         let response = http.send(cx, request).await?;
-        let cookie = match response.status {
+        match response.status {
             200..300 => session_cookie(&response).ok_or_else(|| interactive(&response)),
             401 if asks_for_more(&response) => Err(interactive(&response)),
             401 => Err(refusal(&response).hint(format!(
@@ -128,25 +105,7 @@ impl Logins {
             ))),
             _ => Err(refusal(&response)
                 .hint("is this the address of the SPS web interface, with management access enabled?")),
-        };
-        let cookie = match cookie {
-            Ok(cookie) => cookie,
-            Err(error) => {
-                let error = error.at(format!("log in as {} at {}", self.username, http.origin()));
-                if error.kind() == ErrorKind::Unauthenticated {
-                    state.refused = Some((password, error.clone()));
-                }
-                return Err(error);
-            }
-        };
-        let mut login = Login { cookie, appliance: Appliance::default(), refused: None, note: None };
-        if let Err(error) = self.introduce(cx, http, &mut login).await {
-            // Logged in, and nobody would know of it. The time for the page may be up already.
-            let soon = Context { deadline: Some(cx.now().plus(PARTING)), ..cx.clone() };
-            end(&soon, http, &login).await;
-            return Err(error);
         }
-        Ok(login)
     }
 
     /// The ways to log in that the appliance names to anybody, for a hint.
@@ -168,7 +127,7 @@ impl Logins {
     }
 
     /// Asks the appliance who it is, and decides whether it may be read.
-    async fn introduce(&self, cx: &Context, http: &HttpClient, login: &mut Login) -> Result<()> {
+    async fn introduce(&self, cx: &Context, http: &HttpClient, login: &mut Accepted) -> Result<()> {
         let response = http.send(cx, login.sign(HttpRequest::get("/api/info"))).await?;
         match response.status {
             200 => {
@@ -179,7 +138,12 @@ impl Logins {
                     login.note = Some(untold("it names neither"));
                 }
             }
-            401 | 429 | 500.. => return Err(refusal(&response).at(format!("GET {}/api/info", http.origin()))),
+            // The login itself was accepted: no refusal of the credentials, to be remembered as one.
+            401 => {
+                let place = format!("GET {}/api/info", http.origin());
+                return Err(Error::new(ErrorKind::Unavailable, refusal(&response).message()).at(place).hint(FORGOTTEN));
+            }
+            429 | 500.. => return Err(refusal(&response).at(format!("GET {}/api/info", http.origin()))),
             // The sessions may be readable all the same; but nobody knows whether they are the node's own.
             status => login.note = Some(untold(&format!("HTTP {status}"))),
         }
@@ -204,16 +168,6 @@ impl Logins {
 }
 
 /// A node that keeps its roles to itself.
-/// How long a login that came to nothing may take to be given back.
-const PARTING: Duration = Duration::from_secs(3);
-
-async fn end(cx: &Context, http: &HttpClient, login: &Login) {
-    let request = login.sign(HttpRequest::delete("/api/authentication")).attempts(1);
-    if let Err(error) = http.send(cx, request).await {
-        tracing::debug!(%error, "log-out was not answered");
-    }
-}
-
 fn untold(why: &str) -> String {
     format!(
         "the appliance does not tell its version and roles ({why}): if it is a search minion, its sessions are on the \
@@ -254,7 +208,7 @@ fn malformed(response: &HttpResponse, error: &impl std::fmt::Display) -> Error {
     }
 }
 
-fn appliance(response: &HttpResponse) -> Result<Appliance, String> {
+pub(crate) fn appliance(response: &HttpResponse) -> Result<Appliance, String> {
     let text = String::from_utf8_lossy(&response.body);
     let tape = Tape::check(&text)?;
     let mut body = tape.root().object("body");

@@ -7,11 +7,13 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 
+use memchr::{memchr, memchr2};
+
 /// Objects inside objects deeper than this stay whole.
 const DEEPEST: usize = 6;
 
 /// The members of a document and of the objects inside it, each before those inside it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Tape<'a> {
     members: Vec<Member<'a>>,
 }
@@ -34,12 +36,19 @@ pub(crate) struct Object<'t, 'a> {
 }
 
 impl<'a> Tape<'a> {
-    /// Reads an object that is valid JSON; the error says what else it is.
-    pub(crate) fn parse(text: &'a str) -> Result<Self, &'static str> {
-        let mut reader = Reader { text, at: 0, members: Vec::with_capacity(112) };
+    /// Reads an object that is valid JSON in place of what was read before; the error says what else it is.
+    pub(crate) fn read(&mut self, text: &'a str) -> Result<(), &'static str> {
+        self.members.clear();
+        let mut reader = Reader { text, at: 0, members: &mut self.members };
         reader.space();
-        reader.object(0).ok_or("no JSON object")?;
-        Ok(Self { members: reader.members })
+        reader.object(0).ok_or("no JSON object")
+    }
+
+    /// Reads an object that is valid JSON.
+    pub(crate) fn parse(text: &'a str) -> Result<Self, &'static str> {
+        let mut tape = Self::default();
+        tape.read(text)?;
+        Ok(tape)
     }
 
     /// Reads an object that nobody has looked at yet.
@@ -54,39 +63,35 @@ impl<'a> Tape<'a> {
     }
 }
 
-/// Finds the members of valid JSON.
-struct Reader<'a> {
+/// Finds the members of valid JSON. Every byte of every answer comes by here: strings, most of them, are jumped over.
+struct Reader<'m, 'a> {
     text: &'a str,
     at: usize,
-    members: Vec<Member<'a>>,
+    members: &'m mut Vec<Member<'a>>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Reader<'_, 'a> {
     fn byte(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
     fn space(&mut self) {
-        while self.byte().is_some_and(|byte| byte.is_ascii_whitespace()) {
+        while self.byte().is_some_and(|byte| byte <= b' ') {
             self.at += 1;
         }
-    }
-
-    fn eat(&mut self, byte: u8) -> Option<()> {
-        self.space();
-        (self.byte()? == byte).then(|| self.at += 1)
     }
 
     fn object(&mut self, depth: usize) -> Option<()> {
         self.eat(b'{')?;
         self.space();
         while self.byte()? != b'}' {
-            let name = text_of(self.value(None)?)?;
+            let name = self.name()?;
+            self.space();
             self.eat(b':')?;
             self.space();
             let place = self.members.len();
             self.members.push(Member { name, value: "", span: 1, taken: Cell::new(false) });
-            let value = self.value(Some(depth + 1))?;
+            let value = self.value(depth + 1)?;
             let span = self.members.len() - place;
             let member = &mut self.members[place];
             (member.value, member.span) = (value, span);
@@ -100,51 +105,68 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// One value, as it is written; the members of an object inside are found on the way.
-    fn value(&mut self, depth: Option<usize>) -> Option<&'a str> {
+    fn eat(&mut self, byte: u8) -> Option<()> {
+        (self.byte()? == byte).then(|| self.at += 1)
+    }
+
+    fn name(&mut self) -> Option<Cow<'a, str>> {
         let begin = self.at;
-        match (self.byte()?, depth) {
-            (b'"', _) => self.string()?,
-            (b'{', Some(depth)) if depth < DEEPEST => self.object(depth)?,
-            (b'{' | b'[', _) => self.nest()?,
+        self.eat(b'"')?;
+        let is_escaped = self.string()?;
+        if is_escaped {
+            return text_of(self.text.get(begin..self.at)?);
+        }
+        self.text.get(begin + 1..self.at - 1).map(Cow::Borrowed)
+    }
+
+    /// One value, as it is written; the members of an object inside are found on the way.
+    fn value(&mut self, depth: usize) -> Option<&'a str> {
+        let begin = self.at;
+        match self.byte()? {
+            b'"' => {
+                self.at += 1;
+                self.string()?;
+            }
+            b'{' if depth < DEEPEST => self.object(depth)?,
+            b'{' | b'[' => self.nest()?,
             _ => {
-                while self.byte().is_some_and(|byte| !matches!(byte, b',' | b'}' | b']') && !byte.is_ascii_whitespace())
-                {
-                    self.at += 1;
-                }
+                let rest = self.text.as_bytes().get(begin..)?;
+                let is_over = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b'\0'..=b' ');
+                self.at += rest.iter().position(is_over).unwrap_or(rest.len());
             }
         }
         self.text.get(begin..self.at)
     }
 
-    fn string(&mut self) -> Option<()> {
-        let bytes = self.text.as_bytes();
-        self.at += 1;
+    /// The rest of a string, its closing quote included. True if anything in it is escaped.
+    fn string(&mut self) -> Option<bool> {
+        let mut is_escaped = false;
         loop {
-            match *bytes.get(self.at)? {
-                b'"' => break,
-                b'\\' => self.at += 2,
-                _ => self.at += 1,
+            let rest = self.text.as_bytes().get(self.at..)?;
+            let found = memchr2(b'"', b'\\', rest)?;
+            self.at += found + 1;
+            if rest[found] == b'"' {
+                return Some(is_escaped);
             }
+            is_escaped = true;
+            self.at += 1;
         }
-        self.at += 1;
-        Some(())
     }
 
     /// A list, or an object that stays whole.
     fn nest(&mut self) -> Option<()> {
         let mut depth = 0;
         loop {
-            match self.byte()? {
+            let byte = self.byte()?;
+            self.at += 1;
+            match byte {
                 b'"' => {
                     self.string()?;
-                    continue;
                 }
                 b'{' | b'[' => depth += 1,
                 b'}' | b']' => depth -= 1,
                 _ => {}
             }
-            self.at += 1;
             if depth == 0 {
                 return Some(());
             }
@@ -204,17 +226,17 @@ impl<'t, 'a> Object<'t, 'a> {
 
     /// A whole number, also where it was written as text.
     pub(crate) fn int(&mut self, name: &str) -> Option<i64> {
-        self.take_as(name, |value| value.trim_matches('"').parse().ok())
+        self.take_as(name, |value| bare(value).parse().ok())
     }
 
     /// A port; anything outside its range is none.
     pub(crate) fn port(&mut self, name: &str) -> Option<i32> {
-        self.take_as(name, |value| value.trim_matches('"').parse::<u16>().ok()).map(i32::from)
+        self.take_as(name, |value| bare(value).parse::<u16>().ok()).map(i32::from)
     }
 
     /// Truth, also where it was written as text.
     pub(crate) fn boolean(&mut self, name: &str) -> Option<bool> {
-        self.take_as(name, |value| match value.trim_matches('"') {
+        self.take_as(name, |value| match bare(value) {
             "true" => Some(true),
             "false" => Some(false),
             _ => None,
@@ -261,7 +283,7 @@ pub(crate) fn text_of(value: &str) -> Option<Cow<'_, str>> {
     match value.as_bytes().first()? {
         b'"' => {
             let inner = value.get(1..value.len().checked_sub(1)?)?;
-            if inner.contains('\\') {
+            if memchr(b'\\', inner.as_bytes()).is_some() {
                 serde_json::from_str(value).ok().map(Cow::Owned)
             } else {
                 Some(Cow::Borrowed(inner))
@@ -270,6 +292,11 @@ pub(crate) fn text_of(value: &str) -> Option<Cow<'_, str>> {
         b'-' | b'0'..=b'9' => Some(Cow::Borrowed(value)),
         _ => None,
     }
+}
+
+/// What is written inside the quotes, if there are any.
+fn bare(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value)
 }
 
 /// The first text of a list, or the text itself where the version sends no list.
@@ -293,15 +320,20 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
+    /// Room for so many bytes, so that most need no more.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes) }
+    }
+
     /// Adds a value under a name.
-    pub(crate) fn member(&mut self, name: &str, value: &str) {
+    pub(crate) fn member(&mut self, name: &'static str, value: &str) {
         self.open();
         push_name(&mut self.text, name);
         self.text.push_str(value);
     }
 
     /// Adds what is left of an object, in an object of that name.
-    pub(crate) fn object(&mut self, name: &str, object: &Object<'_, '_>) {
+    pub(crate) fn object(&mut self, name: &'static str, object: &Object<'_, '_>) {
         if object.left().all(|member| member.value == "null") {
             return;
         }
@@ -321,7 +353,14 @@ impl Rest {
     fn members(&mut self, object: &Object<'_, '_>, begin: usize) {
         for member in object.left().filter(|member| member.value != "null") {
             self.text.push(if self.text.len() == begin { '{' } else { ',' });
-            push_name(&mut self.text, &member.name);
+            match &member.name {
+                // It stood between quotes as it is.
+                Cow::Borrowed(name) => push_name(&mut self.text, name),
+                Cow::Owned(name) => {
+                    self.text.push_str(&serde_json::Value::from(name.as_str()).to_string());
+                    self.text.push(':');
+                }
+            }
             self.text.push_str(member.value);
         }
     }
@@ -341,14 +380,9 @@ impl Rest {
 }
 
 fn push_name(text: &mut String, name: &str) {
-    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
-        text.push('"');
-        text.push_str(name);
-        text.push('"');
-    } else {
-        text.push_str(&serde_json::Value::from(name).to_string());
-    }
-    text.push(':');
+    text.push('"');
+    text.push_str(name);
+    text.push_str("\":");
 }
 
 #[cfg(test)]

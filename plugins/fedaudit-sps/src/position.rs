@@ -3,7 +3,8 @@
 //! A snapshot is frozen, its links can be followed. A basic search is alive: documents appear, vanish and, where they
 //! share an instant, change places. So its pages overlap: the last instant of a page is left to the next one, which has to
 //! begin before that instant. If it does not, documents have vanished and others may have been skipped: then the search
-//! begins anew from the last start time.
+//! begins anew from the last start time. What is left to the next page is taken as it is by then; the one session that shows
+//! where the next page begins has been taken, and could be held back only if its whole instant were, and so on.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use crate::api::{BASIC_HITS, LARGEST_PAGE};
 
 /// How far a list begins before the time it is wanted from: "after" may or may not include that instant itself.
 pub(crate) const OVERLAP: Duration = Duration::from_secs(1);
+/// So many running sessions are known by key afterwards.
+pub(crate) const LISTED: usize = 1000;
 /// Pages in a row that may bring nothing before the list counts as endless.
 const IDLE_PAGES: u32 = 50;
 
@@ -58,6 +61,8 @@ pub(crate) struct Position {
     wider: Option<usize>,
     /// Running sessions that began before the look-back have been listed already.
     pub(crate) running_listed: bool,
+    /// Their keys, at most [`LISTED`].
+    pub(crate) listed: Vec<String>,
     /// The filter was refused, everything is read.
     pub(crate) unfiltered: bool,
     /// The list is not sorted, so that nothing may be concluded from start times.
@@ -104,7 +109,8 @@ impl Position {
 
     /// The running sessions are listed, or could not be: now come those of the window.
     pub(crate) fn turn_to_window(&mut self, running_listed: bool) {
-        *self = Self { snapshot: self.snapshot.take(), unfiltered: self.unfiltered, running_listed, ..Self::default() };
+        let (snapshot, listed) = (self.snapshot.take(), std::mem::take(&mut self.listed));
+        *self = Self { snapshot, listed, unfiltered: self.unfiltered, running_listed, ..Self::default() };
     }
 
     /// Begins the list anew from the start time that was reached.
@@ -130,7 +136,7 @@ impl Position {
         let skipped = self.held.is_some_and(|held| starts.first().is_none_or(|first| *first >= held));
         let unordered = !starts.is_sorted();
         if basic && !self.unordered && !unordered && (skipped || backward) {
-            self.moved += 1;
+            self.moved = self.moved.saturating_add(1);
             if self.moved > IDLE_PAGES {
                 return Err(circles());
             }
@@ -186,12 +192,12 @@ impl Position {
         if received == 0 {
             return Ok(Going::End(EndReason::EmptyPage));
         }
-        let reached = offset + received as u64;
+        let reached = offset.saturating_add(received as u64);
         let saturated = page.hits.is_some_and(|hits| hits >= BASIC_HITS);
         let unseen = page.hits.is_some_and(|hits| hits > reached) && received >= page.limit;
         // The hits that can be walked end here, and there may be others behind them.
         if reached >= BASIC_HITS || (saturated && page.next.is_none()) {
-            let from = latest.max(self.last).map(|last| last - micros(OVERLAP));
+            let from = latest.max(self.last).map(|last| last.saturating_sub(micros(OVERLAP)));
             if self.unordered || from <= start {
                 return Err(stuck());
             }
@@ -208,9 +214,9 @@ impl Position {
         let (take, next) = match before {
             _ if self.unordered => (received, reached),
             // The next page begins with the last session before the instant.
-            2.. => (before, reached - (received - before + 1) as u64),
+            2.. => (before, reached.saturating_sub((received - before + 1) as u64)),
             _ if page.limit < LARGEST_PAGE => {
-                self.wider = Some((page.limit * 4).min(LARGEST_PAGE));
+                self.wider = Some(page.limit.saturating_mul(4).min(LARGEST_PAGE));
                 (0, offset)
             }
             _ => {
@@ -242,7 +248,7 @@ impl Position {
     }
 
     fn nothing_new(&mut self) -> Result<()> {
-        self.idle += 1;
+        self.idle = self.idle.saturating_add(1);
         if self.idle > IDLE_PAGES { Err(circles()) } else { Ok(()) }
     }
 }

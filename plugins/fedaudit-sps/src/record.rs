@@ -59,7 +59,7 @@ pub(crate) struct Record<'a> {
     pub(crate) state: SessionState,
     pub(crate) end_reason: Option<EndCause>,
     pub(crate) outcome: Outcome,
-    pub(crate) verdict: Option<String>,
+    pub(crate) verdict: Option<Cow<'a, str>>,
     pub(crate) deny_reason: Option<Cow<'a, str>>,
     pub(crate) auth_method: Option<Cow<'a, str>>,
     pub(crate) is_remote: Option<bool>,
@@ -67,7 +67,7 @@ pub(crate) struct Record<'a> {
     pub(crate) client: Endpoint<'a>,
     pub(crate) server: Endpoint<'a>,
     pub(crate) gateway: Endpoint<'a>,
-    pub(crate) protocol: Option<String>,
+    pub(crate) protocol: Option<Cow<'a, str>>,
     pub(crate) policy: Option<Cow<'a, str>>,
     pub(crate) risk: Option<i32>,
     pub(crate) has_recording: Option<bool>,
@@ -83,9 +83,9 @@ pub(crate) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Decodes one item of a list. The error says why it is no session document.
-    pub(crate) fn decode(item: &'a str, now: Time) -> Result<Self, String> {
-        let tape = Tape::parse(item)?;
+    /// Decodes one item of a list; the tape is used again for the next. The error says why it is no session document.
+    pub(crate) fn decode(item: &'a str, tape: &mut Tape<'a>, now: Time) -> Result<Self, String> {
+        tape.read(item)?;
         let mut outer = tape.root();
         let key = outer.text("key").ok_or("no key")?;
         outer.peek("body").ok_or("no body, although all fields were asked for")?;
@@ -98,7 +98,7 @@ impl<'a> Record<'a> {
         // Stays whole in `unmapped`; two facts of it have columns too.
         let mut analytics = body.peek_object("analytics");
         let mut log = body.object("log");
-        let mut rest = Rest::default();
+        let mut rest = Rest::with_capacity(item.len() / 2);
         rest.all(&outer);
 
         let mut record = Self { raw: item, key, ..Self::default() };
@@ -110,8 +110,8 @@ impl<'a> Record<'a> {
         record.active = body.boolean("active");
         record.revision = body.int("revision");
         record.node = body.text("node_id");
-        record.protocol = body.text("protocol").map(|protocol| protocol.trim().to_uppercase());
-        record.verdict = body.text("verdict").map(|verdict| verdict::normal_form(&verdict));
+        record.protocol = body.text("protocol").map(upper_case);
+        record.verdict = body.text("verdict").map(verdict::normal_form);
 
         record.alt_id = recording.text("session_id");
         record.auth_method = recording.text("auth_method").or_else(|| log.text("auth_method"));
@@ -242,7 +242,7 @@ impl<'a> Record<'a> {
         let (by_verdict, end_reason) = self.verdict.as_deref().map_or((Outcome::Unknown, None), verdict::meaning);
         let by_recording = recording_verdict
             .and_then(text_of)
-            .map_or(Outcome::Unknown, |text| verdict::meaning(&verdict::normal_form(&text)).0);
+            .map_or(Outcome::Unknown, |text| verdict::meaning(&verdict::normal_form(text)).0);
         self.outcome = match (accepted_channel, by_verdict) {
             // Traffic flowed: the strongest sign of success there is.
             (Some(true), _) => Outcome::Success,
@@ -301,9 +301,9 @@ impl<'a> Endpoint<'a> {
         let port = object.port("port").filter(|port| *port > 0);
         let ip_text = object.text("ip");
         let address = ip_text.as_deref().map(Address::parse).unwrap_or_default();
-        let name = object.peek("name").and_then(text_of);
-        let named = name.as_deref().map(Address::parse).unwrap_or_default();
         // The appliance repeats the address where it knows no name.
+        let name = object.peek("name").and_then(text_of);
+        let named = name.as_deref().filter(|_| name != ip_text).map(Address::parse).unwrap_or_default();
         let repeats = name == ip_text || (named.ip.is_some() && named.ip == address.ip);
         if repeats || (named.host.is_some() && address.host.is_none()) {
             object.take("name");
@@ -345,6 +345,13 @@ impl<'a> Account<'a> {
         let uid = id.or_else(|| principal.uid.as_deref().map(|uid| Cow::Owned(uid.to_owned())));
         Self { name, domain, uid, kind, original: Some(original) }
     }
+}
+
+fn upper_case(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()) {
+        return text;
+    }
+    Cow::Owned(text.trim().to_uppercase())
 }
 
 /// ISO 8601 with or without a zone, or Unix seconds as releases before 5 LTS wrote them.

@@ -17,9 +17,10 @@ use fedaudit_transport::HttpResponse;
 use crate::api::{Api, LARGEST_PAGE, List, ListQuery, View};
 use crate::filter;
 use crate::info::{SESSION_EVENTS, SESSIONS};
-use crate::login::Login;
+use crate::login::Accepted;
 use crate::normalize::{push_events, push_session};
-use crate::position::{OVERLAP, Phase, Place, Position, Sighting};
+use crate::object::Tape;
+use crate::position::{LISTED, OVERLAP, Phase, Place, Position, Sighting};
 use crate::record::Record;
 
 /// Times a walk may lose its snapshot within one page.
@@ -35,13 +36,16 @@ pub(crate) struct Walk<'s> {
     /// The pushed conditions.
     pub(crate) filter: Option<String>,
     pub(crate) limit: usize,
+    /// Whether a session that was handed out comes again when its document has changed. Its end is a new event; a row of
+    /// `sessions` cannot be taken back.
+    pub(crate) repeats: bool,
 }
 
 /// A page of the list as it was received.
 #[derive(Debug)]
 pub(crate) struct Fetched {
     response: HttpResponse,
-    pub(crate) login: Arc<Login>,
+    pub(crate) login: Arc<Accepted>,
     path: String,
     pub(crate) observed: Observed,
 }
@@ -117,8 +121,9 @@ impl Walk<'_> {
             .map_err(|error| self.api.unreadable(&fetched.response, &error, &fetched.path))?;
         // Records are large: they are decoded into their place and not moved again.
         let (mut records, mut places, mut wrong) = (Vec::with_capacity(list.items.len()), Vec::new(), Vec::new());
+        let mut tape = Tape::default();
         for (at, item) in list.items.iter().enumerate() {
-            match Record::decode(item.get(), now) {
+            match Record::decode(item.get(), &mut tape, now) {
                 Ok(record) => {
                     records.push(record);
                     places.push(at);
@@ -131,7 +136,7 @@ impl Walk<'_> {
             let start = record.start.time.map(Time::micros);
             seen[*at] = Some((record.key.as_ref(), start, record.revision.unwrap_or(1)));
         }
-        let wanted = newest(&seen, &position.recent);
+        let news = newest(&seen, &position.recent);
         let bound = if position.phase == Phase::Running { self.floor } else { self.window.to };
         let sighting = Sighting {
             items: seen,
@@ -140,15 +145,36 @@ impl Walk<'_> {
             limit: position.limit(self.limit),
             bound: bound.map(Time::micros),
         };
-        let (phase, listed) = (position.phase, position.running_listed);
+        let phase = position.phase;
         let step = position.step(&sighting)?;
         drop(sighting);
         observed.records = step.take as u64;
         observed.notes.extend(step.note.map(str::to_owned));
-        let mut places = places.into_iter();
+        let (mut places, mut changed) = (places.into_iter(), 0);
         records.retain(|record| {
-            places.next().is_some_and(|at| at < step.take && wanted[at] && self.concerns(record, phase, listed))
+            let news = places.next().filter(|at| *at < step.take).map_or(News::Nothing, |at| news[at]);
+            if news == News::Nothing || !self.concerns(record, phase, position.running_listed) {
+                return false;
+            }
+            let was_handed_out =
+                news == News::Revision || (phase == Phase::Window && self.was_listed(record, position));
+            changed += usize::from(was_handed_out && !self.repeats);
+            self.repeats || !was_handed_out
         });
+        if phase == Phase::Running {
+            let room = LISTED - position.listed.len();
+            if records.len() > room && room > 0 {
+                observed.notes.push(format!(
+                    "more than {LISTED} sessions run since before the look-back; of the others, one that ends now may come twice"
+                ));
+            }
+            position.listed.extend(records.iter().take(room).map(|record| record.key.clone().into_owned()));
+        }
+        if changed > 0 {
+            observed.notes.push(format!(
+                "sessions that changed while the list was read: {changed}; their rows show the revision that was read first"
+            ));
+        }
         let rejected = wrong
             .into_iter()
             .filter(|(at, _)| *at < step.take)
@@ -164,12 +190,20 @@ impl Walk<'_> {
 
     /// Whether a session belongs to this part of the walk.
     fn concerns(&self, record: &Record<'_>, phase: Phase, running_listed: bool) -> bool {
-        // What has no start time is found by no later part either.
-        let early = self.floor.is_some_and(|floor| record.start.time.is_none_or(|start| start < floor));
         match phase {
-            Phase::Running => early,
-            Phase::Window => !(early && running_listed && record.active == Some(true)),
+            Phase::Running => self.is_early(record),
+            Phase::Window => !(running_listed && record.active == Some(true) && self.is_early(record)),
         }
+    }
+
+    /// Whether a session was listed as running; it is no more.
+    fn was_listed(&self, record: &Record<'_>, position: &Position) -> bool {
+        self.is_early(record) && position.listed.iter().any(|key| *key == record.key)
+    }
+
+    /// Whether a session began before those of the window. What has no start time is found by no later part either.
+    fn is_early(&self, record: &Record<'_>) -> bool {
+        self.floor.is_some_and(|floor| record.start.time.is_none_or(|start| start < floor))
     }
 
     /// The request for the position; a list is begun where none is.
@@ -208,21 +242,34 @@ impl Walk<'_> {
     }
 }
 
-/// Which items of a page are news: the largest revision of each session, where a larger one than was seen before. A newer
-/// revision matters: the session may have ended between two pages.
-fn newest(items: &[Option<(&str, Option<i64>, i64)>], recent: &[(String, i64, i64)]) -> Vec<bool> {
+/// What an item of a page brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    /// What was read before, or a smaller revision of what comes on the same page.
+    Nothing,
+    /// A session that was not read before.
+    Session,
+    /// A larger revision of one that was: it may have ended since.
+    Revision,
+}
+
+/// What the items of a page bring: of each session its largest revision counts.
+fn newest(items: &[Option<(&str, Option<i64>, i64)>], recent: &[(String, i64, i64)]) -> Vec<News> {
     let known: HashMap<&str, i64> = recent.iter().map(|(key, _, revision)| (key.as_str(), *revision)).collect();
     let mut best: HashMap<&str, (i64, usize)> = HashMap::with_capacity(items.len());
     for (at, item) in items.iter().enumerate() {
         let Some((key, _, revision)) = item else { continue };
-        let news = known.get(key).is_none_or(|known| known < revision);
-        if news && best.get(key).is_none_or(|(best, _)| best < revision) {
+        if best.get(key).is_none_or(|(best, _)| best < revision) {
             best.insert(key, (*revision, at));
         }
     }
-    let mut news = vec![false; items.len()];
-    for (_, at) in best.values() {
-        news[*at] = true;
+    let mut news = vec![News::Nothing; items.len()];
+    for (key, (revision, at)) in best {
+        news[at] = match known.get(key) {
+            None => News::Session,
+            Some(known) if *known < revision => News::Revision,
+            Some(_) => News::Nothing,
+        };
     }
     news
 }
@@ -260,6 +307,7 @@ impl Scan<'_> {
             floor: request.window.from.map(|from| from.minus(self.look_back)),
             filter: filter::query(&request.predicates, self.user_forms),
             limit: request.page_size.unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE),
+            repeats: !sessions,
         };
         let mut position = match &request.cursor {
             Some(cursor) => cursor.read()?,

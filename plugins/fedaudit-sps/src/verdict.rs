@@ -1,11 +1,16 @@
 //! What the appliance decided about a session. The sets of words are open and differ by version, so they are read by
 //! their parts.
 
+use std::borrow::Cow;
+
 use fedaudit_core::{EndCause, Outcome};
 
 /// A verdict in upper case with `_` for `-`.
-pub(crate) fn normal_form(verdict: &str) -> String {
-    verdict.trim().to_ascii_uppercase().replace('-', "_")
+pub(crate) fn normal_form(verdict: Cow<'_, str>) -> Cow<'_, str> {
+    if verdict.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
+        return verdict;
+    }
+    Cow::Owned(verdict.trim().to_ascii_uppercase().replace('-', "_"))
 }
 
 /// Success, failure, or unknown for a word that says neither; and why the session ended, where the word tells.
@@ -42,7 +47,7 @@ mod tests {
             ("FOUR_EYES_DEFERRED", Outcome::Unknown),
             ("", Outcome::Unknown),
         ] {
-            assert_eq!(meaning(&normal_form(word)).0, outcome, "{word}");
+            assert_eq!(meaning(&normal_form(word.into())).0, outcome, "{word}");
         }
     }
 }

@@ -277,6 +277,42 @@ async fn documents_of_other_releases() {
 }
 
 #[tokio::test]
+async fn what_single_members_mean() {
+    let mut world = world();
+    world.sps.sessions.clear();
+    let bench = Bench::new(&world, Options::default()).await;
+    let start = micros("2024-03-01T08:00:00Z");
+    let score = |value: &str| format!(r#""analytics":{{"score":{{"aggregated":{value}}}}}"#);
+    for (at, (key, members)) in [
+        ("a", format!(r#""hidden":true,"origin":"RECORDING","protocol":"ssh",{}"#, score("42"))),
+        ("b", format!(r#""phantom":true,"origin":"RECORDING","protocol":"MSSQL",{}"#, score("101"))),
+        ("c", format!(r#""origin":"LOG","user":{{"name":"far"}},{}"#, score("\"55\""))),
+        ("d", format!(r#""origin":"VAULT","user":{{"name":"far","gateway_username":"near"}},{}"#, score("-1"))),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let body = format!(
+            r#"{{"key":"{key}","body":{{"start_time":"2024-03-01T08:00:0{at}Z","end_time":"2024-03-01T09:00:00Z","creation_time":"2024-03-02T00:00:00Z",{members}}}}}"#
+        );
+        bench.stand_in.insert_item(start + at as i64 * SECOND, key, &body);
+    }
+    let read = bench.read(&*bench.source(""), PageRequest::first(SESSIONS, Window::ALL)).await;
+    let texts =
+        |column: &str| -> Vec<String> { read.texts(column).into_iter().map(Option::unwrap_or_default).collect() };
+    // What the product hides, or does not record itself, is kept; the row says how far to trust it.
+    assert_eq!(texts("session_id"), ["a", "b", "c", "d"]);
+    assert_eq!(texts("confidence_reason"), ["fragment", "phantom", "fragment", "fragment"]);
+    assert_eq!(texts("is_privileged"), ["true", "true", "", ""]);
+    assert_eq!(texts("risk_score"), ["42", "", "55", ""]);
+    assert_eq!(texts("protocol"), ["SSH", "MSSQL", "", ""]);
+    assert_eq!(texts("user_name"), ["", "", "far", "near"]);
+    // The document's age is no time of the session.
+    let starts = read.times("start_time");
+    assert_eq!(starts, [0, 1, 2, 3].map(|second| Some(start + second * SECOND)));
+}
+
+#[tokio::test]
 async fn the_first_release_bodies_say_the_same() {
     let world = world();
     let new = Bench::new(&world, Options::default()).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fedaudit_core::{Context, Error, ErrorKind, Meter, Result, Secret, Time};
-use fedaudit_transport::{HttpClient, HttpRequest, Origin, TlsConfig, WebSocket, error_for};
+use fedaudit_transport::{HttpClient, HttpRequest, Origin, Spoken, TlsConfig, WebSocket, error_for};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{Mutex, OnceCell};
@@ -118,10 +118,11 @@ pub(crate) struct Gate {
     username: String,
     credential: Credential,
     state: Mutex<State>,
+    spoken: Spoken,
 }
 
 impl Gate {
-    pub(crate) fn new(config: &Config) -> Result<Self> {
+    pub(crate) fn new(config: &Config, spoken: &Spoken) -> Result<Self> {
         let origin = Origin::parse(&config.url)?;
         let credential = config.credential(&origin)?;
         if !origin.is_tls() {
@@ -134,6 +135,7 @@ impl Gate {
             username: config.username.clone(),
             credential,
             state: Mutex::new(State::Out),
+            spoken: spoken.clone(),
             origin,
         })
     }
@@ -154,9 +156,9 @@ impl Gate {
     pub(crate) async fn connection(&self, cx: &Context) -> Result<Arc<Connection>> {
         let mut state = self.state.lock().await;
         match &*state {
-            State::In(connection) => return Ok(Arc::clone(connection)),
+            State::In(connection) if !connection.rpc.is_over() => return Ok(Arc::clone(connection)),
             State::Refused(error, until) if cx.now() < *until => return Err(error.clone()),
-            State::Refused(..) | State::Out => {}
+            State::In(_) | State::Refused(..) | State::Out => {}
         }
         match self.open(cx).await {
             Ok(connection) => {
@@ -302,7 +304,8 @@ impl Gate {
             return Err(self.refused(&first.response_type, &first.urls));
         }
         let secret = parts.secret.clone();
-        let proof = tokio::task::spawn_blocking(move || opening.prove(&secret, &first.rfc_str))
+        let prove = move || Ok::<_, Error>(opening.read(&first.rfc_str)?.prove(&secret));
+        let proof = tokio::task::spawn_blocking(prove)
             .await
             .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))??;
         let last = self.attempt(cx, rpc, key, &message("CLIENT_FINAL_MESSAGE", &proof.message)).await?;
@@ -323,6 +326,7 @@ impl Gate {
     /// One message of a login. Should the product repeat the secret, it is not shown.
     async fn attempt(&self, cx: &Context, rpc: &Rpc, secret: &Secret, attempt: &serde_json::Value) -> Result<Login> {
         const METHOD: &str = "auth.login_ex";
+        self.spoken.remember(secret);
         let params = Secret::new(json!([attempt]).to_string());
         match rpc.call(cx, METHOD, params.reveal()).await {
             Ok(answer) => answer.result(),

@@ -4,6 +4,8 @@
 mod action;
 mod config;
 mod credential;
+#[cfg(test)]
+mod fuzz;
 mod gate;
 mod isolate;
 mod items;
@@ -33,6 +35,7 @@ use async_trait::async_trait;
 use fedaudit_core::{
     AuditSource, Context, Error, ErrorKind, Page, PageRequest, Plugin, Result, SourceHealth, SourceInfo,
 };
+use fedaudit_transport::{Discreet, Spoken};
 use serde::Deserialize;
 
 pub use config::Config;
@@ -57,17 +60,19 @@ impl Plugin for TrueNasPlugin {
     type Config = Config;
 
     fn build(name: &str, config: Config) -> Result<Box<dyn AuditSource>> {
-        let gate = Gate::new(&config).map_err(|error| error.at(format!("source '{name}'")))?;
+        let spoken = Spoken::default();
+        let gate = Gate::new(&config, &spoken).map_err(|error| error.at(format!("source '{name}'")))?;
         let own_key = gate.key_id();
         let info = streams::info(gate.origin().as_str(), config.remote_controller);
-        Ok(Box::new(TrueNas {
+        let source = TrueNas {
             info,
             gate,
             own_key,
             both_controllers: config.remote_controller,
             trails: Trails::default(),
             ear: Ear::default(),
-        }))
+        };
+        Ok(Box::new(Discreet::new(source, spoken)))
     }
 }
 

@@ -246,7 +246,7 @@ fn take(notice: Notice, seen: &mut Seen, now: Time, news: &mut News) {
 
 /// A message that answers no call.
 #[derive(Debug, PartialEq, Eq)]
-enum Notice {
+pub(crate) enum Notice {
     /// A session began; its description.
     Added(String),
     /// The session of this id ended.
@@ -258,7 +258,8 @@ enum Notice {
 }
 
 impl Notice {
-    fn read(text: &str) -> Self {
+    /// Reads a message.
+    pub(crate) fn read(text: &str) -> Self {
         #[derive(Deserialize)]
         struct Message<'a> {
             #[serde(default)]

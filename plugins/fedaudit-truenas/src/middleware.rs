@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::action;
 use crate::credential::{Credential, Proof};
-use crate::normalize::{Draft, Session, data, lower, text};
+use crate::normalize::{Draft, Session, data, lower, text, upper};
 use crate::record::{PLACES, Record};
 use crate::wire::{Loose, Scalar, truth};
 
@@ -119,7 +119,7 @@ pub(crate) fn map<'a>(record: &Record<'a>, draft: &mut Draft<'a>, callers: &mut 
         draft.source = Some(origin);
         draft.port_may_follow = true;
     }
-    draft.protocol = caller.protocol;
+    draft.protocol = caller.protocol.map(upper);
     if let Some(proof) = caller.proof {
         draft.proof(proof);
     }

@@ -544,22 +544,20 @@ fn unmapped(out: &mut String, record: &Record<'_>, draft: &Draft<'_>) {
         if out.len() > 1 {
             out.push(',');
         }
-        out.push('"');
         out.push_str(name);
-        out.push_str("\":");
+        out.push(':');
         splice(json, &draft.cuts, out);
     };
-    for (name, value) in [("service_data", record.service_data), ("event_data", record.event_data)] {
+    for (name, value) in [("\"service_data\"", record.service_data), ("\"event_data\"", record.event_data)] {
         if let Some(value) = value {
             member(name, value);
         }
     }
     if let Some(pid) = &draft.pid {
-        member("pid", &quoted(pid));
+        member("\"pid\"", &quoted(pid));
     }
     for (name, value) in &record.rest {
-        let name = quoted(name);
-        member(name.trim_matches('"'), value);
+        member(&quoted(name), value);
     }
     out.push('}');
 }

@@ -95,7 +95,7 @@ impl Reader<'_> {
                 limit,
                 cursor: request.cursor.as_ref().map(Cursor::as_str),
             };
-            match self.step(cx, &step).await {
+            match Box::pin(self.step(cx, &step)).await {
                 Ok((page, at_end)) => {
                     let is_idle = at_end.is_some() && page.rows.num_rows() == 0 && page.rejected.is_empty();
                     match request.follow {

@@ -71,9 +71,9 @@ impl Position {
         let more = |position: Self| Ok((Next::More(Cursor::new(&on(position))?), None));
         if let Self { second: Some(second), offset: Some(offset), .. } = *self {
             if page.full {
-                return more(Self { offset: Some(offset + page.limit), ..self.clone() });
+                return more(Self { offset: Some(offset.saturating_add(page.limit)), ..self.clone() });
             }
-            let second = if self.newest_first { second - 1 } else { second + 1 };
+            let second = second.saturating_add(if self.newest_first { -1 } else { 1 });
             let past = match page.bounds {
                 (floor, _) if self.newest_first => floor.is_some_and(|floor| second < floor),
                 (_, ceiling) => ceiling.is_some_and(|ceiling| second > ceiling),
@@ -92,7 +92,7 @@ impl Position {
         };
         if !page.full {
             // Where to look again for rows that are still to come.
-            let second = last.map(|last| last - UNSETTLED).max(self.second);
+            let second = last.map(|last| last.saturating_sub(UNSETTLED)).max(self.second);
             let mut seen = second.map(seen_from).unwrap_or_default();
             seen.extend(self.seen.iter().filter(|(at, _)| second.is_none_or(|second| *at >= second)).cloned());
             return Ok((Next::End(EndReason::ShortPage), Some(on(Self { second, seen, ..Self::default() }))));
@@ -117,9 +117,11 @@ impl Position {
                 more(Self { second, seen, ..Self::default() })
             }
             // Nothing new, or nothing readable, on a full page.
-            None => {
-                more(Self { offset: Some(self.offset.unwrap_or(0) + page.limit), seen: Vec::new(), ..self.clone() })
-            }
+            None => more(Self {
+                offset: Some(self.offset.unwrap_or(0).saturating_add(page.limit)),
+                seen: Vec::new(),
+                ..self.clone()
+            }),
         }
     }
 }

@@ -186,23 +186,23 @@ impl Answer {
         &self.0
     }
 
-    /// The refusal, if it is one.
+    /// The answer that a text is, or the refusal.
     ///
     /// Answers are megabytes and refusals are short, and `error` comes before anything long: so only a text without a
     /// result is decoded here.
-    fn into_result(self) -> std::result::Result<Self, Failure> {
+    pub(crate) fn received(text: String) -> std::result::Result<Self, Failure> {
         #[derive(Deserialize)]
         struct Refused {
             error: Refusal,
         }
-        let head = self.0.get(..64).unwrap_or(&self.0);
+        let head = text.get(..64).unwrap_or(&text);
         let says_result = head.contains("\"result\"") && !head.contains("\"error\"");
         if says_result {
-            return Ok(self);
+            return Ok(Self(text));
         }
-        match serde_json::from_str::<Refused>(&self.0) {
+        match serde_json::from_str::<Refused>(&text) {
             Ok(refused) => Err(Failure::Refused(Box::new(refused.error))),
-            Err(_) => Ok(self),
+            Err(_) => Ok(Self(text)),
         }
     }
 }
@@ -251,7 +251,7 @@ impl Rpc {
     pub(crate) async fn call(&self, cx: &Context, method: &str, params: &str) -> std::result::Result<Answer, Failure> {
         let text = self.exchange(cx, method, params).await.map_err(Failure::Wire)?;
         cx.meter.bytes.fetch_add(text.len() as u64, Relaxed);
-        Answer(text).into_result()
+        Answer::received(text)
     }
 
     async fn exchange(&self, cx: &Context, method: &str, params: &str) -> Result<String> {
@@ -276,6 +276,11 @@ impl Rpc {
                     .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no answer within the deadline")))
             }
         }
+    }
+
+    /// Whether the connection has ended: whoever calls next needs another.
+    pub(crate) fn is_over(&self) -> bool {
+        self.end.get().is_some()
     }
 
     /// Closes the socket and waits until it is.
@@ -327,10 +332,15 @@ impl Wire {
                 message = self.socket.next(&self.cx) => match message {
                     Ok(text) => {
                         heard = Instant::now();
-                        match answered(&text) {
+                        match Heard::of(&text) {
                             // Answers to calls that were given up have no taker.
-                            Some(id) => drop(waiting.remove(&id).map(|reply| reply.send(Ok(text)))),
-                            None => drop(self.notices.send(text.into())),
+                            Heard::Answer(id) => drop(waiting.remove(&id).map(|reply| reply.send(Ok(text)))),
+                            Heard::Notice => drop(self.notices.send(text.into())),
+                            // It may have been any call's answer: waiting for another is in vain.
+                            Heard::Nonsense(what) => {
+                                let error = Error::new(ErrorKind::Malformed, format!("the product sent {what}"));
+                                break error.at(self.socket.place());
+                            }
                         }
                     }
                     Err(error) => break error,
@@ -353,26 +363,51 @@ impl Wire {
     }
 }
 
-/// The id of the call that a message answers.
-fn answered(text: &str) -> Option<u64> {
-    trailing_id(text).or_else(|| {
+/// What a message is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// The answer to the call of this id.
+    Answer(u64),
+    /// Something that the product says unasked.
+    Notice,
+    /// Neither. Its text may repeat anything, a login as well: so it is described, not shown.
+    Nonsense(String),
+}
+
+impl Heard {
+    pub(crate) fn of(text: &str) -> Self {
         #[derive(Deserialize)]
         struct Envelope<'a> {
             #[serde(borrow)]
             id: Option<&'a RawValue>,
+            #[serde(borrow)]
+            method: Option<&'a RawValue>,
+            error: Option<Refusal>,
         }
-        serde_json::from_str::<Envelope<'_>>(text).ok()?.id?.get().parse().ok()
-    })
+        if let Some(id) = trailing_id(text) {
+            return Self::Answer(id);
+        }
+        let Ok(envelope) = serde_json::from_str::<Envelope<'_>>(text) else {
+            return Self::Nonsense(format!("{} bytes that are no JSON-RPC message", text.len()));
+        };
+        match (envelope.id.map(|id| id.get().parse()), envelope.method, envelope.error) {
+            (Some(Ok(id)), _, _) => Self::Answer(id),
+            (Some(Err(_)), _, _) => Self::Nonsense("the answer to a call that was not made".to_owned()),
+            (None, Some(_), _) => Self::Notice,
+            (None, None, Some(error)) => Self::Nonsense(format!("an error ({}) that names no call", error.code)),
+            (None, None, None) => Self::Nonsense("JSON that is neither an answer nor a notice".to_owned()),
+        }
+    }
 }
 
 /// The product writes the id last. A text that ends in `,"id":7}` has it as a member of the outermost object, so that
-/// megabytes of result need not be decoded to find it.
+/// megabytes of result need not be decoded to find it. Without the comma the name could be a longer one: `"x\"id"`.
 fn trailing_id(text: &str) -> Option<u64> {
     let inner = text.trim_end().strip_suffix('}')?.trim_end();
     let head = inner.trim_end_matches(|c: char| c.is_ascii_digit());
     let digits = &inner[head.len()..];
-    let before = head.trim_end().strip_suffix(':')?.trim_end();
-    before.ends_with("\"id\"").then(|| digits.parse().ok())?
+    let before = head.trim_end().strip_suffix(':')?.trim_end().strip_suffix("\"id\"")?;
+    before.trim_end().ends_with([',', '{']).then(|| digits.parse().ok())?
 }
 
 #[cfg(test)]
@@ -423,16 +458,27 @@ mod tests {
     }
 
     #[test]
-    fn answers_find_their_call() {
-        assert_eq!(answered(r#"{"jsonrpc": "2.0", "result": [1], "id": 12}"#), Some(12));
-        assert_eq!(answered(r#"{"jsonrpc":"2.0","id":12,"result":{"a":{"id":7}}}"#), Some(12));
-        assert_eq!(answered(r#"{"jsonrpc":"2.0","method":"collection_update","params":{"id":7}}"#), None);
-        assert_eq!(answered("no JSON"), None);
+    fn answers_find_their_call_and_the_rest_is_told_apart() {
+        assert_eq!(Heard::of(r#"{"jsonrpc": "2.0", "result": [1], "id": 12}"#), Heard::Answer(12));
+        assert_eq!(Heard::of(r#"{"jsonrpc":"2.0","id":12,"result":{"a":{"id":7}}}"#), Heard::Answer(12));
+        assert_eq!(Heard::of(r#"{"jsonrpc":"2.0","method":"collection_update","params":{"id":7}}"#), Heard::Notice);
+        for (text, word) in [
+            ("", "0 bytes"),
+            ("no JSON", "no JSON-RPC"),
+            ("[1]", "no JSON-RPC"),
+            (r#"{"jsonrpc":"2.0","result":[{"audit_id":"#, "no JSON-RPC"),
+            (r#"{"jsonrpc":"2.0","result":[]}"#, "neither"),
+            (r#"{"jsonrpc":"2.0","error":{"code":-32700,"message":"Parse error"},"id":null}"#, "(-32700)"),
+            (r#"{"jsonrpc":"2.0","result":[],"id":"seven"}"#, "was not made"),
+        ] {
+            assert!(matches!(Heard::of(text), Heard::Nonsense(what) if what.contains(word)), "{text}");
+        }
+        assert!(matches!(Heard::of(r#"{"x\"id":7}"#), Heard::Nonsense(_)));
     }
 
     #[test]
     fn errors_are_told_apart_by_code_and_number() {
-        let refused = |error: &str| match Answer(format!(r#"{{"error":{error},"id":1}}"#)).into_result() {
+        let refused = |error: &str| match Answer::received(format!(r#"{{"error":{error},"id":1}}"#)) {
             Err(Failure::Refused(refusal)) => *refusal,
             other => panic!("{other:?} is no refusal"),
         };
@@ -477,7 +523,7 @@ mod tests {
     fn refusals_have_kinds_and_no_traces() {
         let text = r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"Method call error","data":{"error":13,"errname":"EACCES",
             "reason":"[EACCES] Not authorized","trace":{"class":"CallError","frames":[{"locals":{"password":"hunter"}}]},"extra":null}},"id":3}"#;
-        let Err(failure) = Answer(text.to_owned()).into_result() else { panic!("a refusal") };
+        let Err(failure) = Answer::received(text.to_owned()) else { panic!("a refusal") };
         let error = failure.into_error("audit.query");
         assert_eq!(error.kind(), ErrorKind::Denied);
         assert!(error.hint_text().unwrap().contains("SYSTEM_AUDIT_READ"));

@@ -40,7 +40,7 @@ impl fmt::Debug for Parts {
 #[derive(Debug)]
 pub(crate) struct Opening {
     bare: String,
-    nonce: String,
+    pub(crate) nonce: String,
 }
 
 impl Opening {
@@ -58,26 +58,44 @@ impl Opening {
         format!("{UNBOUND}{}", self.bare)
     }
 
-    /// The second message, by the server's answer to the first. This takes a while on purpose.
-    pub(crate) fn prove(self, secret: &Secret, server_first: &str) -> Result<Proof> {
+    /// What the server answers to the first message.
+    pub(crate) fn read(self, server_first: &str) -> Result<Challenge> {
         let wrong = |text: &str| Error::new(ErrorKind::Malformed, format!("SCRAM: {text}"));
         let member = |name: &str| server_first.split(',').find_map(|member| member.strip_prefix(name));
         let nonce = member("r=").filter(|nonce| nonce.len() > self.nonce.len() && nonce.starts_with(&self.nonce));
-        let nonce = nonce.ok_or_else(|| wrong("the server did not answer to this login"))?;
+        let nonce = nonce.ok_or_else(|| wrong("the server did not answer to this login"))?.to_owned();
         let salt = member("s=").and_then(|salt| BASE64.decode(salt).ok()).ok_or_else(|| wrong("no salt"))?;
         let rounds: u32 = member("i=").and_then(|rounds| rounds.parse().ok()).ok_or_else(|| wrong("no rounds"))?;
         let rounds = NonZeroU32::new(rounds)
             .filter(|rounds| ROUNDS.contains(&rounds.get()))
             .ok_or_else(|| wrong("the server asks for an unreasonable number of rounds"))?;
+        let said = format!("{},{server_first}", self.bare);
+        Ok(Challenge { nonce, salt, rounds, said })
+    }
+}
+
+/// What the server asks for.
+#[derive(Debug)]
+pub(crate) struct Challenge {
+    pub(crate) nonce: String,
+    salt: Vec<u8>,
+    pub(crate) rounds: NonZeroU32,
+    /// Both messages so far.
+    said: String,
+}
+
+impl Challenge {
+    /// The second message. This takes a while on purpose.
+    pub(crate) fn prove(self, secret: &Secret) -> Proof {
         let mut salted = [0; digest::SHA512_OUTPUT_LEN];
-        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA512, rounds, &salt, secret.reveal().as_bytes(), &mut salted);
-        let unproven = format!("c={UNBOUND_BASE64},r={nonce}");
-        let said = format!("{},{server_first},{unproven}", self.bare);
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA512, self.rounds, &self.salt, secret.reveal().as_bytes(), &mut salted);
+        let unproven = format!("c={UNBOUND_BASE64},r={}", self.nonce);
+        let said = format!("{},{unproven}", self.said);
         let client_key = sign(&salted, b"Client Key");
         let signature = sign(digest::digest(&digest::SHA512, client_key.as_ref()).as_ref(), said.as_bytes());
         let proof: Vec<u8> = client_key.as_ref().iter().zip(signature.as_ref()).map(|(a, b)| a ^ b).collect();
         let server_key = hmac::Key::new(hmac::HMAC_SHA512, sign(&salted, b"Server Key").as_ref());
-        Ok(Proof { message: format!("{unproven},p={}", BASE64.encode(proof)), server_key, said })
+        Proof { message: format!("{unproven},p={}", BASE64.encode(proof)), server_key, said }
     }
 }
 
@@ -123,7 +141,7 @@ mod tests {
         let prove = |change: fn(&str) -> String| {
             let opening = opening();
             let answer = change(&opening.nonce);
-            opening.prove(&key.secret, &answer).map(|proof| proof.verify("v=AAAA").is_err())
+            opening.read(&answer).map(|challenge| challenge.prove(&key.secret).verify("v=AAAA").is_err())
         };
         assert!(prove(|nonce| format!("r={nonce}x,s=c2FsdA==,i=4096")).unwrap());
         assert!(prove(|_| "r=other,s=c2FsdA==,i=4096".to_owned()).is_err());

@@ -48,8 +48,9 @@ pub fn decode_sessions(bytes: &[u8], source_key: &str, reading: &Reading<'_>) ->
         #[serde(borrow)]
         result: Vec<&'a RawValue>,
     }
-    let answer: Answer<'_> = serde_json::from_slice(bytes)
-        .map_err(|error| Error::new(ErrorKind::Malformed, error.to_string()).at("auth.sessions"))?;
+    let malformed = |reason: String| Error::new(ErrorKind::Malformed, reason).at("auth.sessions");
+    let text = std::str::from_utf8(bytes).map_err(|error| malformed(format!("the answer is no UTF-8: {error}")))?;
+    let answer: Answer<'_> = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
     let (rows, rejected) = decode(&answer.result, source_key, reading)?;
     Ok(Decoded { rows, rejected, records: answer.result.len() })
 }

@@ -1,6 +1,7 @@
 //! Prints how many events one core reads in a second from a stand-in in a process of its own, TLS, decoding, normalising and
 //! Arrow included: `cargo run --release -p fedaudit-vsphere --example events_bench [EVENTS [soap|json]]`. The rate per second of
-//! processor time depends less on what else the machine does than the rate by the clock.
+//! processor time depends less on what else the machine does than the rate by the clock. The most memory that the reader had at
+//! any time is printed at the end.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -87,6 +88,9 @@ async fn read(events: usize, protocol: &str) {
             rows as f64 / of_processor
         );
     }
+    if let Some(most) = most_memory() {
+        println!("{most} kB of memory at most");
+    }
     source.close(&cx).await.unwrap();
     drop(server.stdin.take());
     server.wait().unwrap();
@@ -98,6 +102,12 @@ impl Clock for SystemClock {
     fn now(&self) -> Time {
         Time::from_micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64)
     }
+}
+
+/// The most memory this process ever had in kB, where Linux tells it.
+fn most_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
 }
 
 /// Processor time of this thread, where Linux tells it.

@@ -43,13 +43,13 @@ pub(crate) struct Edge {
     from: Option<Time>,
     /// Time in µs and key.
     seen: Vec<(i64, i64)>,
-    /// Pages read: a page of nothing but unreadable records is progress, too.
+    /// Pages read: one of nothing but unreadable records is progress, too, up to a point.
     pages: u64,
     /// Pages in a row that moved nothing.
     idle: u32,
 }
 
-/// Pages that move nothing are late events, or records that cannot be read; so many in a row are one page over and over.
+/// Pages that move nothing are late events, or records that cannot be read; so many in a row have no end.
 const MAX_IDLE: u32 = 64;
 
 /// Which way an edge moves.
@@ -114,10 +114,15 @@ impl Edge {
         self.idle > MAX_IDLE
     }
 
+    /// Stays where it is, because a watch saw nothing; the next look is another one all the same.
+    pub(crate) fn wait(&mut self) {
+        self.pages += 1;
+    }
+
     /// Moves the edge over a page, of which it is handed what it did not remember.
     pub(crate) fn advance(&mut self, toward: Toward, delivered: impl IntoIterator<Item = Position>) {
-        self.pages += 1;
-        self.idle += 1;
+        self.pages = self.pages.saturating_add(1);
+        self.idle = self.idle.saturating_add(1);
         let before = self.seen.len();
         self.seen.extend(delivered.into_iter().map(|at| (at.created.micros(), at.key)));
         if self.seen.len() == before {
@@ -129,11 +134,13 @@ impl Edge {
         let (last, mut from) = match toward {
             Toward::Newer => {
                 let last = times.max().unwrap_or_default();
-                (last, known.map_or(last - overlap, |known| known.max(last - overlap)))
+                // A cursor holds no time before 1970.
+                let bound = last.saturating_sub(overlap).max(0);
+                (last, known.map_or(bound, |known| known.max(bound)))
             }
             Toward::Older => {
                 let last = times.min().unwrap_or_default();
-                (last, known.map_or(last + overlap, |known| known.min(last + overlap)))
+                (last, known.map_or(last.saturating_add(overlap), |known| known.min(last.saturating_add(overlap))))
             }
         };
         let new_at_the_edge = self.seen[before..].iter().any(|(created, _)| *created == last);

@@ -12,39 +12,21 @@ use crate::cursor::{Edge, Place, Way};
 use crate::fault::Failure;
 use crate::filter::Filter;
 use crate::normalize::{Position, position};
-use crate::record::{Members, Records};
-use crate::redact::without_password;
+use crate::record::{Record, Records};
+use crate::redact::without_passwords;
 use crate::scroll::{self, Read};
 use crate::session::Session;
 use crate::transcode::Declared;
 use crate::wire::Answer;
 
-/// A page as it came: each record with its position and members, and what cannot be read.
-#[derive(Default)]
-struct Batch<'a> {
-    records: Vec<(Position, &'a str, Members<'a>)>,
+/// What came of the records of a page.
+struct Decoded {
+    rows: EventBuilder,
+    /// Where the records stand that can be read, whether they are wanted or not.
+    read: Vec<Position>,
     rejected: Vec<Rejected>,
-}
-
-impl<'a> Batch<'a> {
-    fn new(records: &'a Records<'_>) -> Self {
-        let mut batch = Self { records: Vec::with_capacity(records.len()), ..Self::default() };
-        for record in records.iter() {
-            let read = record.map_err(Clone::clone).and_then(|record| {
-                let json = record.json;
-                let place = |members: Members<'a>| Ok((position(&members)?, json, members));
-                record.members().and_then(place).map_err(|reason| Rejected { raw: without_password(json), reason })
-            });
-            match read {
-                Ok(record) => batch.records.push(record),
-                Err(bad) => batch.rejected.push(bad),
-            }
-        }
-        // Pages come in order of creation, except that one product's pages were seen with the newer key first, and that
-        // a latest page has no order at all.
-        batch.records.sort_by_key(|(at, ..)| *at);
-        batch
-    }
+    /// What the log says of its own holes.
+    holes: Vec<&'static str>,
 }
 
 /// Reads the next page for this filter.
@@ -154,40 +136,58 @@ impl PageReader<'_> {
 
     /// The rows of an answer, and the cursor behind them.
     async fn page_of(&self, answer: &Answer, mut way: Way, lease: Lease) -> Result<Page, Failure> {
-        let values = answer.values(Declared::Event)?;
-        let Batch { records, mut rejected } = Batch::new(&values);
         let mut observed = self.observed(answer);
-        observed.records = values.len() as u64;
         if self.request.cursor.is_none() {
             self.tell_of_host(&mut observed).await?;
         }
-        let normalizer = crate::normalizer(self.cx, self.session);
-        let mut rows = EventBuilder::new(&self.cx.source_key);
-        let seen = way.seen();
-        for (at, raw, members) in &records {
-            if !self.request.window.contains(at.created) || seen.contains(at) {
-                continue;
-            }
-            if let Err(bad) = normalizer.event(raw, members, *at, &mut rows) {
-                rejected.push(bad);
-            }
-            let code = members.text("eventTypeId");
-            if let Some(note) = code.as_deref().and_then(hole)
-                && !observed.notes.iter().any(|known| known == note)
-            {
-                observed.notes.push(note.into());
-            }
+        let mut values = answer.values(Declared::Event)?;
+        let mut decoded = self.decode(&values, answer.document().len(), &way);
+        if !decoded.read.is_sorted() {
+            // Pages come in order of creation, except that one product's pages were seen with the newer key first, and that
+            // a latest page has no order at all.
+            values.sort_by(scroll::place);
+            decoded = self.decode(&values, answer.document().len(), &way);
         }
+        let Decoded { mut rows, read, rejected, holes } = decoded;
+        observed.records = values.len() as u64;
+        observed.notes.extend(holes.into_iter().map(str::to_owned));
         let (edge, toward) = way.edge();
         let remembered = edge.seen();
-        edge.advance(toward, records.iter().map(|(at, ..)| *at).filter(|at| !remembered.contains(at)));
-        if edge.is_stuck() && self.request.follow.is_none() {
-            return Err(scroll::stuck().into());
+        if values.len() == 0 {
+            edge.wait();
+        } else {
+            edge.advance(toward, read.iter().copied().filter(|at| !remembered.contains(at)));
+        }
+        if edge.is_stuck() {
+            return Err(if read.is_empty() { scroll::unreadable() } else { scroll::stuck() }.into());
         }
         let frontier = way.frontier();
         let cursor = Cursor::new(&Place { server: self.server.map(str::to_owned), way })?;
         lease.rest(&self.address(&cursor));
         Ok(Page { rows: rows.finish()?, next: Next::More(cursor), frontier, observed, rejected })
+    }
+
+    fn decode(&self, values: &Records<'_>, bytes: usize, way: &Way) -> Decoded {
+        let normalizer = crate::normalizer(self.cx, self.session);
+        let seen = way.seen();
+        let mut rows = EventBuilder::sized(&self.cx.source_key, values.len(), bytes);
+        let (mut read, mut holes) = (Vec::with_capacity(values.len()), Vec::new());
+        let decode = |record: Result<Record<'_>, Rejected>| {
+            let record = record?;
+            let json = record.json;
+            let unreadable = |reason| Rejected { raw: without_passwords(json), reason };
+            let members = record.members().map_err(unreadable)?;
+            let at = position(&members).map_err(unreadable)?;
+            read.push(at);
+            if !self.request.window.contains(at.created) || seen.contains(&at) {
+                return Ok(());
+            }
+            let hole = members.text("eventTypeId").as_deref().and_then(hole);
+            holes.extend(hole.filter(|hole| !holes.contains(hole)));
+            normalizer.event(json, &members, at, &mut rows)
+        };
+        let rejected = values.map(decode).into_iter().filter_map(Result::err).collect();
+        Decoded { rows, read, rejected, holes }
     }
 
     async fn end(&self, answer: &Answer, lease: Lease, note: Option<&str>) -> Result<Page, Failure> {
@@ -219,7 +219,8 @@ impl PageReader<'_> {
         let lease = scroll::try_create(self.cx, self.session, &Filter::default()).await?;
         let answer = scroll::read_next(self.cx, self.session, &lease, 1).await?;
         self.destroy(lease).await;
-        let oldest = Batch::new(&answer.values(Declared::Event)?).records.first().map(|(at, ..)| at.created);
+        let oldest =
+            answer.values(Declared::Event)?.map(scroll::place).into_iter().flatten().min().map(|at| at.created);
         // No event at all: it was started a moment ago.
         observed.retention_floor = oldest.or(observed.server_time);
         observed.notes.push("an ESXi host keeps events in memory only: those before its oldest one are gone".into());

@@ -1,6 +1,7 @@
 //! What a vSphere fault means: which kind of error it is, and what an operator can do about it.
 
-use fedaudit_core::{Error, ErrorKind};
+use fedaudit_core::{Error, ErrorKind, Result};
+use fedaudit_transport::Attempt;
 use serde::Deserialize;
 
 /// A fault, the same from both transports.
@@ -35,9 +36,9 @@ impl Failure {
         self.is("NotAuthenticated")
     }
 
-    /// The collector is gone, with its session or for reasons of the server's own.
+    /// The collector is gone, for reasons of the server's own.
     pub(crate) fn is_collector_lost(&self) -> bool {
-        self.is("ManagedObjectNotFound") || self.is("InvalidState") || self.is_session_lost()
+        self.is("ManagedObjectNotFound") || self.is("InvalidState")
     }
 
     pub(crate) fn is(&self, class: &str) -> bool {
@@ -51,9 +52,19 @@ impl Failure {
             Self::Error(error) => error,
         }
     }
+
+    /// As what came of an attempt at this call: a lost login is made anew, anything else is an error.
+    pub(crate) fn into_attempt<T>(self, call: &str) -> Result<Attempt<T>> {
+        if self.is_session_lost() { Ok(Attempt::Lost(self.into_error(call))) } else { Err(self.into_error(call)) }
+    }
 }
 
 impl Fault {
+    /// The server does not know what it is asked for.
+    pub(crate) fn is_of_old_server(&self) -> bool {
+        matches!(self.class.as_str(), "MethodNotFound" | "NotImplemented" | "NotSupported" | "InvalidRequest")
+    }
+
     /// Reads a fault object in VI JSON form.
     pub(crate) fn from_json(json: &str) -> Option<Self> {
         #[derive(Deserialize)]
@@ -115,8 +126,9 @@ impl Fault {
             _ => (ErrorKind::Unavailable, None),
         };
         let text = if self.text.is_empty() { String::new() } else { format!(": {}", excerpt(&self.text)) };
-        let privilege = self.privilege.map_or_else(String::new, |privilege| format!(" (privilege {privilege})"));
-        let error = Error::new(kind, format!("{}{privilege}{text}", self.class));
+        let privilege =
+            self.privilege.map_or_else(String::new, |privilege| format!(" (privilege {})", excerpt(&privilege)));
+        let error = Error::new(kind, format!("{}{privilege}{text}", excerpt(&self.class)));
         match hint {
             Some(hint) => error.hint(hint),
             None => error,
@@ -154,6 +166,12 @@ mod tests {
             ("MethodNotFound", ErrorKind::Unsupported),
             ("NoClientCertificate", ErrorKind::Unauthenticated),
             ("AuthenticationRequired", ErrorKind::Unauthenticated),
+            ("NoPermission", ErrorKind::Denied),
+            ("RestrictedVersion", ErrorKind::Denied),
+            ("InvalidArgument", ErrorKind::Malformed),
+            ("InvalidRequest", ErrorKind::Malformed),
+            ("RequestCanceled", ErrorKind::Timeout),
+            ("SomethingNew", ErrorKind::Unavailable),
         ] {
             assert_eq!(Fault { class: class.into(), ..Fault::default() }.into_error().kind(), kind);
         }

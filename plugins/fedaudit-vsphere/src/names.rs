@@ -27,8 +27,8 @@ async fn ask(cx: &Context, session: &Arc<Session>) -> Result<bool, Failure> {
     session.call(cx, Call::new(everything.collector(), "SetCollectorPageSize").number("maxCount", SAMPLE)).await?;
     let sample = latest_page(cx, session, &everything).await?;
     session.destroy(cx, &everything.finish()).await;
-    let sample = sample.values(Declared::Event)?;
-    let Some((at, user)) = sample.iter().flatten().find_map(with_account) else { return Ok(false) };
+    let sample = sample.values(Declared::Event)?.map(|record| with_account(record.ok()?));
+    let Some((at, user)) = sample.into_iter().flatten().next() else { return Ok(false) };
 
     let other_case = user.chars().map(swap).collect();
     let instant = Some(Time::from_micros(at.created.micros()));
@@ -44,7 +44,7 @@ async fn ask(cx: &Context, session: &Arc<Session>) -> Result<bool, Failure> {
     let found = read_next(cx, session, &collector, 1000).await?;
     session.destroy(cx, &collector.finish()).await;
     let same = |record: Record<'_>| with_account(record).is_some_and(|(found, _)| found == at);
-    let ignores = found.values(Declared::Event)?.iter().flatten().any(same);
+    let ignores = found.values(Declared::Event)?.map(|record| record.is_ok_and(same)).contains(&true);
     tracing::debug!(source = %cx.source, ignores, "the server's filter by account was tried");
     Ok(ignores)
 }

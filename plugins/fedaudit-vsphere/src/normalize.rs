@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::catalogue::meaning;
 use crate::record::Members;
-use crate::redact::{redact, secret_of};
+use crate::redact::{redact, secrets_of, without_passwords};
 use crate::transcode::quote;
 use fedaudit_core::address::Address;
 use fedaudit_core::principal::{BareNames, Principal};
@@ -122,7 +122,7 @@ impl Normalizer<'_> {
     ) -> Result<(), Rejected> {
         let class = members
             .text("_typeName")
-            .ok_or_else(|| Rejected { raw: raw.to_owned(), reason: "member _typeName is missing".into() })?;
+            .ok_or_else(|| Rejected { raw: without_passwords(raw), reason: "member _typeName is missing".into() })?;
         let code = members.text("eventTypeId").unwrap_or_else(|| class.clone());
         let meaning = meaning(&code);
         let mut flags: Vec<&str> = Vec::new();
@@ -166,7 +166,8 @@ impl Normalizer<'_> {
         let target = target(members, info.as_ref(), entities);
         let is_access = matches!(meaning.action, Action::Login | Action::Logout | Action::SessionTerminate);
 
-        let redacted = secret_of(members).map(|secret| redact(raw, secret));
+        let secrets = secrets_of(raw, members);
+        let redacted = (!secrets.is_empty()).then(|| redact(raw, &secrets));
         if redacted.is_some() {
             flags.push("redacted");
         }

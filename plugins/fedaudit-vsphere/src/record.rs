@@ -2,27 +2,28 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
 
 use fedaudit_core::Rejected;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Records in VI JSON form, received so or made of XML: one text and one list of members for all of them.
-#[derive(Debug, Default)]
+use crate::redact::without_passwords;
+use crate::transcode::{Declared, Note, write_json};
+
+/// The records of an answer as received. Each is brought into VI JSON form when it is looked at, in one place for all of them:
+/// a page is long, a record fits into a processor's cache.
+#[derive(Debug)]
 pub(crate) struct Records<'d> {
-    /// What was made of XML; empty if the records stand in the document.
-    text: String,
-    /// Members of all records made of XML: name, and where in the text the value is.
-    members: Vec<(&'d str, Range<usize>)>,
-    entries: Vec<Entry<'d>>,
+    received: Vec<&'d str>,
+    xml: Option<Xml<'d>>,
 }
 
+/// What is known of records that are XML.
 #[derive(Debug)]
-enum Entry<'d> {
-    Received(&'d str),
-    Made { text: Range<usize>, members: Range<usize> },
-    Bad(Rejected),
+pub(crate) struct Xml<'d> {
+    pub(crate) declared: Declared,
+    /// Prefixes that name types, besides the customary one.
+    pub(crate) prefixes: Vec<&'d str>,
 }
 
 /// One of them.
@@ -34,46 +35,36 @@ pub(crate) struct Record<'a> {
 }
 
 impl<'d> Records<'d> {
-    /// As received.
-    pub(crate) fn received(records: impl IntoIterator<Item = &'d str>) -> Self {
-        Self { entries: records.into_iter().map(Entry::Received).collect(), ..Self::default() }
-    }
-
-    /// Made by something that writes a record's text and notes its members, or says why it cannot.
-    pub(crate) fn made(
-        elements: impl Iterator<Item = &'d str>,
-        size: usize,
-        make: impl Fn(&'d str, &mut String, &mut Vec<(&'d str, Range<usize>)>) -> Result<(), Rejected>,
-    ) -> Self {
-        let mut records = Self { text: String::with_capacity(size), ..Self::default() };
-        for element in elements {
-            let (text, members) = (records.text.len(), records.members.len());
-            records.entries.push(match make(element, &mut records.text, &mut records.members) {
-                Ok(()) => Entry::Made { text: text..records.text.len(), members: members..records.members.len() },
-                Err(bad) => {
-                    records.text.truncate(text);
-                    records.members.truncate(members);
-                    Entry::Bad(bad)
-                }
-            });
-        }
-        records
+    pub(crate) fn new(received: impl IntoIterator<Item = &'d str>, xml: Option<Xml<'d>>) -> Self {
+        Self { received: received.into_iter().collect(), xml }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.received.len()
     }
 
-    /// Each record, or why it is none.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Result<Record<'_>, &Rejected>> {
-        self.entries.iter().map(|entry| match entry {
-            Entry::Received(json) => Ok(Record { json, known: None }),
-            Entry::Made { text, members } => {
-                let members = Members::Known { text: &self.text, members: &self.members[members.clone()] };
-                Ok(Record { json: &self.text[text.clone()], known: Some(members) })
+    /// What something makes of each record, or of the reason why it is none.
+    pub(crate) fn map<T>(&self, mut each: impl FnMut(Result<Record<'_>, Rejected>) -> T) -> Vec<T> {
+        let (mut text, mut notes) = (String::new(), Vec::new());
+        let decode = |&received: &&'d str| {
+            let Some(Xml { declared, prefixes }) = &self.xml else {
+                return each(Ok(Record { json: received, known: None }));
+            };
+            text.clear();
+            notes.clear();
+            match write_json(received, *declared, prefixes, &mut text, &mut notes) {
+                Ok(()) => each(Ok(Record { json: &text, known: Some(Members::Noted { text: &text, notes: &notes }) })),
+                Err(reason) => each(Err(Rejected { raw: without_passwords(received), reason })),
             }
-            Entry::Bad(bad) => Err(bad),
-        })
+        };
+        self.received.iter().map(decode).collect()
+    }
+
+    /// Puts them into the order of their keys.
+    pub(crate) fn sort_by<K: Ord>(&mut self, key: impl FnMut(Result<Record<'_>, Rejected>) -> K) {
+        let mut keyed: Vec<_> = self.map(key).into_iter().zip(self.received.drain(..)).collect();
+        keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
+        self.received.extend(keyed.into_iter().map(|(_, received)| received));
     }
 }
 
@@ -90,7 +81,7 @@ pub(crate) enum Members<'a> {
     /// Read from text.
     Parsed(Vec<(Cow<'a, str>, &'a str)>),
     /// Noted when the text was written.
-    Known { text: &'a str, members: &'a [(&'a str, Range<usize>)] },
+    Noted { text: &'a str, notes: &'a [Note<'a>] },
 }
 
 impl<'a> Members<'a> {
@@ -100,19 +91,39 @@ impl<'a> Members<'a> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a str)> {
-        let count = match self {
-            Self::Parsed(members) => members.len(),
-            Self::Known { members, .. } => members.len(),
-        };
-        (0..count).map(|at| match self {
-            Self::Parsed(members) => (members[at].0.as_ref(), members[at].1),
-            Self::Known { text, members } => (members[at].0, &text[members[at].1.clone()]),
+        let mut at = 0;
+        std::iter::from_fn(move || match self {
+            Self::Parsed(members) => {
+                let (name, value) = members.get(at)?;
+                at += 1;
+                Some((name.as_ref(), *value))
+            }
+            Self::Noted { text, notes } => {
+                let note = notes.get(at)?;
+                at += 1 + note.inside;
+                Some((note.name, &text[note.value.clone()]))
+            }
         })
     }
 
     /// The value of a member; null is none.
     pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
-        self.iter().find(|(member, _)| *member == name).map(|(_, value)| value).filter(|value| *value != "null")
+        self.find(name).map(|(value, _)| value)
+    }
+
+    /// The value of a member with what is noted of the members inside it.
+    fn find(&self, name: &str) -> Option<(&'a str, &'a [Note<'a>])> {
+        let (value, inside): (_, &[_]) = match self {
+            Self::Parsed(members) => (members.iter().find(|(member, _)| member == name)?.1, &[]),
+            Self::Noted { text, notes } => {
+                let mut at = 0;
+                while notes.get(at)?.name != name {
+                    at += 1 + notes[at].inside;
+                }
+                (&text[notes[at].value.clone()], &notes[at + 1..][..notes[at].inside])
+            }
+        };
+        (value != "null").then_some((value, inside))
     }
 
     /// A text member, boxed or not; empty is none.
@@ -127,7 +138,10 @@ impl<'a> Members<'a> {
 
     /// A member that is an object.
     pub(crate) fn object(&self, name: &str) -> Option<Members<'a>> {
-        Members::parse(self.get(name)?).ok()
+        match (self, self.find(name)?) {
+            (Self::Noted { text, .. }, (_, notes)) if !notes.is_empty() => Some(Members::Noted { text, notes }),
+            (_, (value, _)) => Members::parse(value).ok(),
+        }
     }
 }
 

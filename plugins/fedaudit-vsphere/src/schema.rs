@@ -20,8 +20,8 @@ pub(crate) fn leaf(parent: &str, member: &str, event: bool) -> Leaf {
         | "nodeWwns" | "numCPUs" | "numCoresPerSocket" | "numPorts" | "numStandalonePorts" | "oldCapacity"
         | "oldNodeWwns" | "oldPortWwns" | "portWwns" | "progress" | "reservation" | "roleId" | "start" | "timeout"
         | "unlicensed" | "wwn" => Leaf::Int,
-        "cancelable" | "cancelled" | "edition" | "extensionSession" | "inherited" | "linkUp" | "prevPropagate"
-        | "propagate" | "shellAccess" | "succeeded" | "template" | "trunkingMode" => Leaf::Bool,
+        "cancelable" | "cancelled" | "edition" | "extensionSession" | "inherited" | "isGranted" | "linkUp"
+        | "prevPropagate" | "propagate" | "shellAccess" | "succeeded" | "template" | "trunkingMode" => Leaf::Bool,
         _ => Leaf::Text,
     }
 }
@@ -35,8 +35,8 @@ pub(crate) fn is_array(parent: &str, member: &str) -> bool {
         "arg" | "argument" | "arguments" | "configParamters" | "conflictedHosts" | "conflictedVms" | "dependentKey"
         | "faultMessage" | "locked" | "messageInfo" | "missingPrivileges" | "missingSet" | "newNodeWwns"
         | "newPortWwns" | "nodeWwns" | "objects" | "oldNodeWwns" | "oldPortWwns" | "permissions" | "portWwns"
-        | "privilegeIds" | "privilegeList" | "privilegesAdded" | "privilegesRemoved" | "progressDetails"
-        | "propSet" | "scope" | "vlanIds" => true,
+        | "privAvailability" | "privilegeIds" | "privilegeList" | "privilegesAdded" | "privilegesRemoved"
+        | "progressDetails" | "propSet" | "scope" | "vlanIds" => true,
         _ => false,
     }
 }

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fedaudit_core::{Context, Error, ErrorKind};
+use fedaudit_core::{Context, Error, ErrorKind, Rejected};
 
 use crate::collectors::Lease;
 use crate::cursor::Edge;
 use crate::fault::Failure;
 use crate::filter::Filter;
 use crate::normalize::{Position, position};
+use crate::record::Record;
 use crate::session::Session;
 use crate::transcode::Declared;
 use crate::wire::{Answer, Call, Ref};
@@ -214,10 +215,12 @@ pub(crate) fn brings_news(answer: &Answer, edge: &Edge) -> Result<bool, Failure>
 /// How many events a page has, if all of them were delivered before.
 fn repeated(answer: &Answer, edge: &Edge) -> Result<usize, Failure> {
     let seen = edge.seen();
-    if seen.is_empty() {
+    // Hardly any page begins with what was delivered before; the others need not be looked through.
+    let first = answer.first(Declared::Event).map(place);
+    if seen.is_empty() || first.iter().any(|at| at.is_none_or(|at| !seen.contains(&at))) {
         return Ok(0);
     }
-    let positions = positions(answer)?;
+    let positions = answer.values(Declared::Event)?.map(place);
     let all = positions.iter().all(|at| at.is_some_and(|at| seen.contains(&at)));
     Ok(if all { positions.len() } else { 0 })
 }
@@ -244,12 +247,18 @@ pub(crate) fn stuck() -> Error {
         .hint("stopped instead of reading them forever; rows after them are missing")
 }
 
+/// The error for a server that sends one page of nonsense after the other.
+pub(crate) fn unreadable() -> Error {
+    Error::new(ErrorKind::Malformed, "the server keeps sending records of which none can be read")
+        .hint("stopped instead of reading them forever; the first ones are kept as rejected records, rows after them are missing")
+}
+
 fn compare(latest: &Answer, edge: &Edge) -> Result<Latest, Failure> {
     if latest.is_empty() {
         return Ok(Latest::Silent);
     }
     let seen = edge.seen();
-    let ahead = positions(latest)?.into_iter().flatten().any(|at| match edge.created {
+    let ahead = latest.values(Declared::Event)?.map(place).into_iter().flatten().any(|at| match edge.created {
         Some(created) if at.created == created => !seen.contains(&at),
         Some(created) => at.created > created,
         None => true,
@@ -257,8 +266,7 @@ fn compare(latest: &Answer, edge: &Edge) -> Result<Latest, Failure> {
     Ok(if ahead { Latest::Ahead } else { Latest::Delivered })
 }
 
-/// Where each event stands; nothing where that cannot be read.
-fn positions(answer: &Answer) -> Result<Vec<Option<Position>>, Failure> {
-    let records = answer.values(Declared::Event)?;
-    Ok(records.iter().map(|record| position(&record.ok()?.members().ok()?).ok()).collect())
+/// Where an event stands; nothing where that cannot be read.
+pub(crate) fn place(record: Result<Record<'_>, Rejected>) -> Option<Position> {
+    position(&record.ok()?.members().ok()?).ok()
 }

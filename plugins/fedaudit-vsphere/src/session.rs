@@ -1,8 +1,9 @@
 //! One login: finding out how to talk to the server, logging in, what the server says of itself, and logging out.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use fedaudit_core::{Context, Error, ErrorKind, Meter, Result, Secret, Time};
+use fedaudit_core::{Context, Error, ErrorKind, Result, Secret, Time};
 use fedaudit_transport::{HttpClient, HttpRequest, error_for};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -29,6 +30,8 @@ pub(crate) struct Content {
     pub(crate) property_collector: Ref,
     pub(crate) session_manager: Option<Ref>,
     pub(crate) event_manager: Option<Ref>,
+    pub(crate) authorization_manager: Option<Ref>,
+    pub(crate) root_folder: Option<Ref>,
     pub(crate) setting: Option<Ref>,
 }
 
@@ -69,6 +72,8 @@ pub(crate) struct Session {
     /// Age at which the server deletes events, where it says so.
     pub(crate) max_age: Option<Duration>,
     pub(crate) collectors: Collectors,
+    /// Why the live list was refused.
+    pub(crate) list_refused: OnceLock<Fault>,
     /// Whether the server's filter ignores the case of accounts, once somebody had to know.
     pub(crate) ignores_case: OnceCell<bool>,
 }
@@ -81,7 +86,6 @@ impl Session {
         let content = content(cx, &wire).await?;
         let manager = content.session_manager.as_ref().ok_or_else(|| missing("session manager"))?;
         let password = config.password.resolve()?;
-        Meter::count(&cx.meter.logins);
         let call = Call::new(manager, "Login")
             .text("userName", &config.username)
             .secret("password", password)
@@ -97,6 +101,7 @@ impl Session {
             user_name: user.user_name.unwrap_or_else(|| config.username.clone()),
             max_age: None,
             collectors: Collectors::default(),
+            list_refused: OnceLock::new(),
             ignores_case: OnceCell::new(),
             wire,
             content,
@@ -127,6 +132,34 @@ impl Session {
     pub(crate) async fn session_list(&self, cx: &Context) -> Result<Answer, Failure> {
         let manager = self.content.session_manager.as_ref().ok_or_else(|| missing("session manager"))?;
         self.array(cx, manager, "sessionList", "UserSession").await
+    }
+
+    /// Whether this login has a privilege at the root, where the server says so.
+    pub(crate) async fn has_privilege(&self, cx: &Context, privilege: &str) -> Result<Option<bool>, Failure> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct EntityPrivilege {
+            priv_availability: Vec<Availability>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Availability {
+            is_granted: bool,
+        }
+        let Content { authorization_manager: Some(manager), root_folder: Some(root), .. } = &self.content else {
+            return Ok(None);
+        };
+        let call = Call::new(manager, "HasPrivilegeOnEntities")
+            .list_of_ref("entity", root)
+            .text("sessionId", &self.key)
+            .list_of_text("privId", privilege);
+        let answer = match self.call(cx, call).await {
+            Err(Failure::Fault(fault)) if fault.is_of_old_server() => return Ok(None),
+            other => other?,
+        };
+        let told = answer.value()?.and_then(|json| serde_json::from_str::<EntityPrivilege>(&json).ok());
+        Ok(told
+            .map(|told| !told.priv_availability.is_empty() && told.priv_availability.iter().all(|one| one.is_granted)))
     }
 
     /// A property that is an array of elements named like this.
@@ -168,9 +201,8 @@ impl Session {
         }
         let setting = self.content.setting.as_ref()?;
         let answer = self.call(cx, Call::new(setting, "QueryOptions").text("name", "event.")).await.ok()?;
-        let records = answer.values(Declared::Other).ok()?;
-        let options: Vec<OptionValue> =
-            records.iter().filter_map(|value| serde_json::from_str(value.ok()?.json).ok()).collect();
+        let options = answer.values(Declared::Other).ok()?.map(|value| serde_json::from_str(value.ok()?.json).ok());
+        let options: Vec<OptionValue> = options.into_iter().flatten().collect();
         let value =
             |key: &str| options.iter().find(|option| option.key == key).map(|option| unboxed(option.value.get()));
         if value("event.maxAgeEnabled").as_deref() == Some("false") {
@@ -209,7 +241,7 @@ fn missing(what: &str) -> Error {
 }
 
 /// The text of a value that may be boxed.
-fn unboxed(json: &str) -> String {
+pub(crate) fn unboxed(json: &str) -> String {
     #[derive(Deserialize)]
     struct Boxed<'a> {
         #[serde(borrow, rename = "_value")]
@@ -221,14 +253,14 @@ fn unboxed(json: &str) -> String {
 
 /// Where the one property of a `RetrievePropertiesEx` answer is.
 #[derive(Debug, PartialEq, Eq)]
-enum Part {
+pub(crate) enum Part {
     Here,
     /// In a later answer, which this token asks for.
     Later(String),
 }
 
 /// Looks for the property: a refusal comes inside a successful answer, and silence is no empty list.
-fn property_in(document: &str) -> Result<Part, Failure> {
+pub(crate) fn property_in(document: &str) -> Result<Part, Failure> {
     #[derive(Deserialize)]
     struct Missing<'a> {
         #[serde(borrow)]
@@ -328,15 +360,25 @@ async fn soap_version(cx: &Context, http: &HttpClient) -> Result<String> {
     if matches!(response.status, 429 | 502..=504) {
         return Err(error_for(&response));
     }
-    let document = readable(response.body.into());
-    let offered: Vec<&str> = elements(&document, "namespace")
+    Ok(newest_version(&readable(response.body.into())))
+}
+
+/// The newest SOAP version of ours in a list of them; else the first, which is the server's newest.
+pub(crate) fn newest_version(document: &str) -> String {
+    let offered: Vec<&str> = elements(document, "namespace")
         .filter(|namespace| namespace.contains("<name>urn:vim25</name>"))
         .flat_map(|namespace| elements(namespace, "version"))
         .filter_map(|version| version.strip_prefix("<version>")?.strip_suffix("</version>"))
         .map(str::trim)
+        // It goes into a header of every request.
+        .filter(|version| !version.is_empty() && version.bytes().all(is_of_version))
         .collect();
     let known = SOAP_VERSIONS.iter().find(|version| offered.contains(version));
-    Ok(known.map_or_else(|| offered.first().unwrap_or(&"5.5").to_string(), |version| (*version).to_owned()))
+    known.or(offered.first()).map_or_else(|| "5.5".to_owned(), |version| (*version).to_owned())
+}
+
+fn is_of_version(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 }
 
 /// What proves the login in later requests: a cookie, quotes included, or a header.

@@ -25,6 +25,16 @@ pub(crate) enum Declared {
     Other,
 }
 
+/// A member of a record, or of an object in it, noted when its text was written. Those inside it follow it.
+#[derive(Clone, Debug)]
+pub(crate) struct Note<'x> {
+    pub(crate) name: &'x str,
+    /// Where in the text its value is.
+    pub(crate) value: Range<usize>,
+    /// How many of the notes behind it are of members inside it.
+    pub(crate) inside: usize,
+}
+
 /// The complete elements of that name, found as text: an ill-formed one cannot hide those behind it.
 ///
 /// A `<` cannot stand for itself in XML text, so that an end tag found this way is an end tag.
@@ -97,16 +107,15 @@ pub(crate) fn to_json(element: &str, declared: Declared) -> Result<String, Strin
     write_json(element, declared, &xsi_prefixes(element), &mut json, &mut Vec::new()).map(|()| json)
 }
 
-/// Writes one element as VI JSON text, and where in the text the members of the record are. `prefixes` name types besides
-/// `xsi`.
+/// Writes one element as VI JSON text, and notes where in the text its members are. `prefixes` name types besides `xsi`.
 pub(crate) fn write_json<'x>(
     element: &'x str,
     declared: Declared,
     prefixes: &[&str],
     out: &mut String,
-    members: &mut Vec<(&'x str, Range<usize>)>,
+    notes: &mut Vec<Note<'x>>,
 ) -> Result<(), String> {
-    let mut writer = Writer { tokens: Tokens::new(element), out, members, prefixes };
+    let mut writer = Writer { tokens: Tokens::new(element), out, notes, prefixes };
     loop {
         match writer.tokens.next()? {
             Some(Token::Open(tag)) => {
@@ -129,8 +138,8 @@ struct Place<'x> {
 struct Writer<'x, 'o> {
     tokens: Tokens<'x>,
     out: &'o mut String,
-    /// The members of the outermost object.
-    members: &'o mut Vec<(&'x str, Range<usize>)>,
+    /// Members of the objects that stand in no array.
+    notes: &'o mut Vec<Note<'x>>,
     prefixes: &'o [&'o str],
 }
 
@@ -175,7 +184,10 @@ impl<'x> Writer<'x, '_> {
         let types = self.types(tag)?;
         // Text comes in one piece, unless there is character data or a comment in it.
         let (mut only, mut pieces) = ("", String::new());
-        if !tag.empty {
+        if tag.empty {
+        } else if let Some(text) = self.tokens.text_to_end_of(tag) {
+            only = text;
+        } else {
             loop {
                 match self.next()? {
                     Token::Open(child) => return self.object(tag, &types, place, child),
@@ -206,10 +218,9 @@ impl<'x> Writer<'x, '_> {
             return;
         }
         if let Some(kind) = types.reference {
-            self.out.push_str("{\"_typeName\":\"ManagedObjectReference\",\"type\":");
-            quote(self.out, kind);
-            self.out.push_str(",\"value\":");
-            quote(self.out, text);
+            self.text_member('{', "_typeName", "ManagedObjectReference");
+            self.text_member(',', "type", kind);
+            self.text_member(',', "value", text);
             self.out.push('}');
             return;
         }
@@ -236,6 +247,9 @@ impl<'x> Writer<'x, '_> {
 
     /// A number or truth that is none stays text: the row decides what it is worth.
     fn scalar(&mut self, kind: Leaf, text: &str) {
+        if kind == Leaf::Text {
+            return quote(self.out, text);
+        }
         let trimmed = text.trim();
         match (kind, trimmed) {
             (Leaf::Int, _) if is_json_number(trimmed) => self.out.push_str(trimmed),
@@ -253,39 +267,31 @@ impl<'x> Writer<'x, '_> {
             None if in_array || (place.event && place.depth == 0 && tag.name == "Event") => Some(tag.local_name()),
             None => object_type(place.member),
         };
-        self.out.push('{');
+        let mut mark = '{';
         if let Some(name) = type_name {
-            self.out.push_str("\"_typeName\":");
-            let start = self.out.len();
-            quote(self.out, name);
-            self.note("_typeName", start, place);
+            self.text_member(mark, "_typeName", name);
+            mark = ',';
         }
         let parent = type_name.unwrap_or_default();
         let boxed_array = parent.starts_with("ArrayOf");
-        let (mut member, mut start, mut open_array) = ("", 0, false);
+        let mut open: Option<Open<'x>> = None;
         let mut next = Some(first);
         loop {
             if let Some(child) = next.take() {
                 let name = if boxed_array { "_value" } else { child.local_name() };
-                if name == member {
-                    if !open_array {
-                        self.out.insert(start, '[');
-                        open_array = true;
-                    }
-                    self.out.push(',');
-                } else {
-                    self.end_member(member, start, open_array, place);
-                    if !self.out.ends_with('{') {
+                match &mut open {
+                    Some(open) if open.name == name => {
+                        if !open.array {
+                            self.out.insert(self.notes[open.note].value.start, '[');
+                            open.array = true;
+                        }
                         self.out.push(',');
                     }
-                    quote(self.out, name);
-                    self.out.push(':');
-                    start = self.out.len();
-                    open_array = boxed_array || is_array(parent, name);
-                    if open_array {
-                        self.out.push('[');
+                    _ => {
+                        self.end(open.take());
+                        open = Some(self.begin(mark, name, boxed_array || is_array(parent, name)));
+                        mark = ',';
                     }
-                    member = name;
                 }
                 self.value(child, &Place { parent, member: name, event: place.event, depth: place.depth + 1 })?;
             }
@@ -298,25 +304,48 @@ impl<'x> Writer<'x, '_> {
                 Token::Text(_) | Token::Verbatim(_) => {}
             }
         }
-        self.end_member(member, start, open_array, place);
+        self.end(open);
         self.out.push('}');
         Ok(())
     }
 
-    fn end_member(&mut self, member: &'x str, start: usize, open_array: bool, place: &Place<'x>) {
-        if open_array {
-            self.out.push(']');
-        }
-        if !member.is_empty() {
-            self.note(member, start, place);
-        }
+    fn text_member(&mut self, mark: char, name: &'static str, text: &str) {
+        let open = self.begin(mark, name, false);
+        quote(self.out, text);
+        self.end(Some(open));
     }
 
-    fn note(&mut self, member: &'x str, start: usize, place: &Place<'x>) {
-        if place.depth == 0 {
-            self.members.push((member, start..self.out.len()));
+    fn begin(&mut self, mark: char, name: &'x str, array: bool) -> Open<'x> {
+        self.out.push(mark);
+        // A name has nothing that would have to be escaped.
+        self.out.extend(["\"", name, "\":"]);
+        let (note, start) = (self.notes.len(), self.out.len());
+        self.notes.push(Note { name, value: start..start, inside: 0 });
+        if array {
+            self.out.push('[');
         }
+        Open { name, note, array }
     }
+
+    fn end(&mut self, member: Option<Open<'x>>) {
+        let Some(Open { note, array, .. }) = member else { return };
+        if array {
+            self.out.push(']');
+            // What is noted of its elements is not of one object, and was moved by the bracket.
+            self.notes.truncate(note + 1);
+        }
+        self.notes[note].value.end = self.out.len();
+        self.notes[note].inside = self.notes.len() - note - 1;
+    }
+}
+
+/// A member whose value is being written.
+#[derive(Clone, Copy)]
+struct Open<'x> {
+    name: &'x str,
+    /// Which note is its own.
+    note: usize,
+    array: bool,
 }
 
 fn closes(tag: Tag<'_>, name: &str) -> Result<(), String> {
@@ -441,13 +470,27 @@ mod tests {
 
     #[test]
     fn members_are_found_without_a_second_look() {
-        let xml = r#"<r xsi:type="RoleAddedEvent"><key>1</key><role><roleId>5</roleId><name>&quot;</name></role><privilegeList>a</privilegeList><privilegeList>b</privilegeList><odd>1</odd><odd>2</odd><last/></r>"#;
-        let (mut json, mut members) = (String::from("before"), Vec::new());
-        write_json(xml, Declared::Event, &[], &mut json, &mut members).unwrap();
+        let xml = r#"<r xsi:type="RoleAddedEvent"><key>1</key><vm><name>a</name><vm type="VirtualMachine">vm-1</vm></vm><role><roleId>5</roleId><name>&quot;</name></role>
+            <privilegeList>a</privilegeList><privilegeList>b</privilegeList><odd>1</odd><odd>2</odd><pair><k>1</k></pair><pair><k>2</k></pair>
+            <box xsi:type="xsd:int">5</box><spec><id>x</id><deep><deeper><id>y</id><list><k>1</k></list><list><k>2</k></list><z>3</z></deeper></deep></spec><last/></r>"#;
+        let (mut json, mut notes) = (String::from("before"), Vec::new());
+        write_json(xml, Declared::Event, &[], &mut json, &mut notes).unwrap();
         let parsed = Members::parse(&json["before".len()..]).unwrap();
-        let known = Members::Known { text: &json, members: &members };
-        assert_eq!(known.iter().collect::<Vec<_>>(), parsed.iter().collect::<Vec<_>>());
-        assert_eq!(known.iter().count(), 6);
+        let noted = Members::Noted { text: &json, notes: &notes };
+        assert_eq!(compare(&noted, &parsed), 28);
+    }
+
+    /// Compares what is noted with what is parsed, and counts it.
+    fn compare(noted: &Members<'_>, parsed: &Members<'_>) -> usize {
+        assert_eq!(noted.iter().collect::<Vec<_>>(), parsed.iter().collect::<Vec<_>>());
+        let inside = parsed.iter().map(|(name, value)| {
+            assert_eq!(noted.get(name), Some(value));
+            match (noted.object(name), parsed.object(name)) {
+                (Some(noted), Some(parsed)) => compare(&noted, &parsed),
+                (noted, parsed) => usize::from(noted.is_some() != parsed.is_some()) * 1000,
+            }
+        });
+        parsed.iter().count() + inside.sum::<usize>()
     }
 
     #[test]
@@ -517,7 +560,7 @@ mod tests {
                             }
                             Err(_) => refused += 1,
                         }
-                        assert!(crate::redact::without_password(element).len() <= element.len() + 40);
+                        assert!(crate::redact::without_passwords(element).len() <= element.len() + 40);
                     }
                 }
             }

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use fedaudit_core::{Context, Error, ErrorKind, Rejected, Result, Secret, Time};
+use fedaudit_core::{Context, Error, ErrorKind, Result, Secret, Time};
 use fedaudit_transport::{HttpClient, HttpRequest, HttpResponse, error_for};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::fault::{Failure, Fault};
 use crate::filter::element;
-use crate::record::Records;
-use crate::redact::without_password;
-use crate::transcode::{Declared, elements, quote, readable, to_json, write_json, xsi_prefixes};
+use crate::record::{Records, Xml};
+use crate::transcode::{Declared, elements, quote, readable, to_json, xsi_prefixes};
 
 /// A managed object on the server.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -60,6 +59,28 @@ impl<'c> Call<'c> {
         self
     }
 
+    /// Adds an array of one text.
+    pub(crate) fn list_of_text(mut self, name: &str, value: &str) -> Self {
+        element(&mut self.xml, name, value);
+        self.member(name);
+        self.json.push('[');
+        quote(&mut self.json, value);
+        self.json.push(']');
+        self
+    }
+
+    /// Adds an array of one reference.
+    pub(crate) fn list_of_ref(mut self, name: &str, value: &Ref) -> Self {
+        reference(&mut self.xml, name, value);
+        self.member(name);
+        self.json.push_str("[{\"_typeName\":\"ManagedObjectReference\",\"type\":");
+        quote(&mut self.json, &value.kind);
+        self.json.push_str(",\"value\":");
+        quote(&mut self.json, &value.value);
+        self.json.push_str("}]");
+        self
+    }
+
     /// Adds a text argument that is a secret.
     pub(crate) fn secret(self, name: &str, value: Secret) -> Self {
         let call = self.text(name, value.reveal());
@@ -102,7 +123,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn new(response: HttpResponse, soap: bool) -> Self {
+    pub(crate) fn new(response: HttpResponse, soap: bool) -> Self {
         let server_time = response.server_time();
         let HttpResponse { status, headers, body } = response;
         Self { status, headers, server_time, document: readable(body.into()), element: soap.then_some("returnval") }
@@ -138,41 +159,47 @@ impl Answer {
 
     /// Every value of the answer, each on its own: a bad one is rejected, not the answer.
     pub(crate) fn values(&self, declared: Declared) -> Result<Records<'_>> {
-        let Some(element) = self.element else {
-            return Ok(Records::received(json_values(&self.document)?.into_iter().map(RawValue::get)));
-        };
-        let prefixes = xsi_prefixes(&self.document);
-        // The other form is shorter, as a rule.
-        Ok(Records::made(elements(&self.document, element), self.document.len(), |xml, out, members| {
-            write_json(xml, declared, &prefixes, out, members)
-                .map_err(|reason| Rejected { raw: without_password(xml), reason })
-        }))
+        match self.element {
+            Some(element) => Ok(Records::new(elements(&self.document, element), Some(self.xml(declared)))),
+            None => Ok(Records::new(json_values(&self.document)?.into_iter().map(RawValue::get), None)),
+        }
+    }
+
+    /// The first value alone, of an array: far cheaper than all of them.
+    pub(crate) fn first(&self, declared: Declared) -> Records<'_> {
+        match self.element {
+            Some(element) => Records::new(elements(&self.document, element).next(), Some(self.xml(declared))),
+            None => Records::new(first_of_array(&self.document).map(RawValue::get), None),
+        }
+    }
+
+    fn xml(&self, declared: Declared) -> Xml<'_> {
+        Xml { declared, prefixes: xsi_prefixes(&self.document) }
     }
 
     /// The one value of the answer.
     pub(crate) fn value(&self) -> Result<Option<String>> {
-        let records = self.values(Declared::Other)?;
-        let first = records.iter().next().map(|value| match value {
+        let values = self.values(Declared::Other)?.map(|value| match value {
             Ok(record) => Ok(record.json.to_owned()),
-            Err(bad) => Err(Error::new(ErrorKind::Malformed, bad.reason.clone())),
+            Err(bad) => Err(Error::new(ErrorKind::Malformed, bad.reason)),
         });
-        first.transpose()
+        values.into_iter().next().transpose()
     }
 }
 
 /// An array's elements, one value, or nothing: `null`, `[]`, and an empty body are the same.
 fn json_values(body: &str) -> Result<Vec<&RawValue>> {
-    let malformed =
-        |error: serde_json::Error| Error::new(ErrorKind::Malformed, format!("the answer is not VI JSON: {error}"));
-    if body.trim().is_empty() {
-        return Ok(Vec::new());
-    }
-    let whole: &RawValue = serde_json::from_str(body).map_err(malformed)?;
-    match whole.get().as_bytes().first() {
-        Some(b'[') => serde_json::from_str(whole.get()).map_err(malformed),
-        Some(b'n') => Ok(Vec::new()),
-        _ => Ok(vec![whole]),
-    }
+    let values = match body.trim_start().as_bytes().first() {
+        None => Ok(Vec::new()),
+        Some(b'[') => serde_json::from_str(body),
+        Some(_) => serde_json::from_str::<Option<&RawValue>>(body).map(|one| one.into_iter().collect()),
+    };
+    values.map_err(|error| Error::new(ErrorKind::Malformed, format!("the answer is not VI JSON: {error}")))
+}
+
+fn first_of_array(body: &str) -> Option<&RawValue> {
+    let inside = body.trim_start().strip_prefix('[')?;
+    serde_json::Deserializer::from_str(inside).into_iter().next()?.ok()
 }
 
 /// The connection to one server.
@@ -212,7 +239,8 @@ impl Wire {
         of: &Ref,
         property: &str,
     ) -> Result<Answer, Failure> {
-        let request = HttpRequest::get(self.path(of, property));
+        // A fault is a 500, which asking again does not change: with a login, what passes is waited out with the whole page.
+        let request = HttpRequest::get(self.path(of, property)).idempotent(token.is_none());
         self.send(cx, with_token(request, token), "").await
     }
 
@@ -240,7 +268,7 @@ impl Wire {
 }
 
 /// An answer with a status of success holds the method's own element, whole; or a fault all the same.
-fn understood(answer: Answer, response_element: &str) -> Result<Answer, Failure> {
+pub(crate) fn understood(answer: Answer, response_element: &str) -> Result<Answer, Failure> {
     if let Some(fault) = fault_of(&answer) {
         return Err(Failure::Fault(fault));
     }
@@ -252,7 +280,7 @@ fn understood(answer: Answer, response_element: &str) -> Result<Answer, Failure>
 }
 
 /// The fault in an answer, if it is one.
-fn fault_of(answer: &Answer) -> Option<Fault> {
+pub(crate) fn fault_of(answer: &Answer) -> Option<Fault> {
     let document = answer.document.as_str();
     if answer.element.is_some() {
         // A fault is all there is, at the beginning: a page of events need not be looked through.
@@ -318,13 +346,18 @@ fn soap_fault(document: &str) -> Option<Fault> {
 fn envelope(call: &Call<'_>) -> String {
     let Call { target, method, xml, .. } = call;
     let mut this = String::new();
-    element(&mut this, "_this", &target.value);
-    let this = this.replacen("<_this>", &format!("<_this type=\"{}\">", quick_xml::escape::escape(&*target.kind)), 1);
+    reference(&mut this, "_this", target);
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<soapenv:Envelope xmlns:soapenv=\"http://schemas.xmlsoap.org/soap/envelope/\" \
          xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\" xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"><soapenv:Body>\
          <{method} xmlns=\"urn:vim25\">{this}{xml}</{method}></soapenv:Body></soapenv:Envelope>"
     )
+}
+
+/// Writes an element that refers to an object.
+fn reference(xml: &mut String, name: &str, to: &Ref) {
+    let (kind, value) = (quick_xml::escape::escape(&*to.kind), quick_xml::escape::escape(&*to.value));
+    xml.extend(["<", name, " type=\"", &kind, "\">", &value, "</", name, ">"]);
 }
 
 /// Ids hold brackets and colons on some servers.
@@ -411,6 +444,12 @@ mod tests {
         let call = Call::new(&target, "M").text("a", "<").number("n", 5);
         assert!(envelope(&call).contains("<_this type=\"K\">session[a]&lt;b</_this><a>&lt;</a><n>5</n></M>"));
         assert_eq!(call.json, r#"{"a":"<","n":5"#);
+        let call = Call::new(&target, "M").list_of_ref("e", &target).list_of_text("p", "x");
+        assert!(envelope(&call).contains("</_this><e type=\"K\">session[a]&lt;b</e><p>x</p></M>"));
+        assert_eq!(
+            call.json,
+            r#"{"e":[{"_typeName":"ManagedObjectReference","type":"K","value":"session[a]<b"}],"p":["x"]"#
+        );
         assert_eq!(percent(&target.value), "session%5Ba%5D%3Cb");
     }
 
@@ -423,5 +462,7 @@ mod tests {
         assert_eq!(json_values("[1,2]").unwrap().len(), 2);
         assert_eq!(json_values("{\"a\":1}").unwrap().len(), 1);
         assert!(json_values("[1,").is_err());
+        assert_eq!(first_of_array(" [ {\"a\":1} , 2").map(RawValue::get), Some("{\"a\":1}"));
+        assert!(["", "[]", "[", "{}", "null"].into_iter().all(|body| first_of_array(body).is_none()));
     }
 }

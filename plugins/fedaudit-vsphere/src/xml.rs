@@ -83,9 +83,22 @@ impl<'x> Tokens<'x> {
         Ok(())
     }
 
+    /// The text of an element whose tag was just read, if there is nothing else in it, as in most elements.
+    pub(crate) fn text_to_end_of(&mut self, tag: Tag<'x>) -> Option<&'x str> {
+        let rest = &self.text[self.at..];
+        let end = memchr(b'<', rest.as_bytes())?;
+        rest[end..].strip_prefix("</")?.strip_prefix(tag.name)?.strip_prefix('>')?;
+        self.at += end + tag.name.len() + "</>".len();
+        Some(&rest[..end])
+    }
+
     fn tag(&mut self, rest: &'x str) -> Result<Tag<'x>, String> {
         let bytes = rest.as_bytes();
-        let mut end = 1;
+        let mut end = 1 + bytes[1..].iter().position(|byte| !is_of_name(*byte)).unwrap_or(bytes.len() - 1);
+        if end > 1 && bytes[end - 1] != b':' && bytes.get(end) == Some(&b'>') {
+            self.at += end + 1;
+            return Ok(Tag { name: &rest[1..end], attributes: "", empty: false });
+        }
         loop {
             // An attribute's value may hold the character that ends a tag.
             end += memchr3(b'>', b'"', b'\'', &bytes[end..]).ok_or_else(|| self.error("a tag without an end"))?;
@@ -100,7 +113,9 @@ impl<'x> Tokens<'x> {
         let (inside, empty) = inside.strip_suffix('/').map_or((inside, false), |inside| (inside, true));
         let name_end = inside.bytes().position(|byte| byte.is_ascii_whitespace()).unwrap_or(inside.len());
         let (name, attributes) = inside.split_at(name_end);
-        let ill_formed = name.is_empty() || name.bytes().any(|byte| matches!(byte, b'<' | b'"' | b'\'' | b'='));
+        let ill_formed = name.is_empty()
+            || name.ends_with(':')
+            || name.bytes().any(|byte| matches!(byte, 0..=b' ' | b'<' | b'"' | b'\'' | b'=' | b'\\'));
         if ill_formed {
             return Err(self.error("a tag without a name"));
         }
@@ -111,6 +126,11 @@ impl<'x> Tokens<'x> {
     fn error(&self, what: &str) -> String {
         format!("{what} at byte {}", self.at)
     }
+}
+
+/// The bytes of usual names; others are looked at twice.
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':')
 }
 
 impl<'x> Tag<'x> {
@@ -300,6 +320,7 @@ mod tests {
             "</a",
             "<>",
             "< a>",
+            "<a:>",
             "<!-- ",
             "<![CDATA[ ",
             "<!DOCTYPE x>",

@@ -195,6 +195,47 @@ async fn a_missing_right_is_denied_and_says_which() {
         let health = bench.source.check(&bench.cx).await.unwrap();
         assert_eq!(health.denied.len(), 1);
         assert_eq!(health.denied[0].0, "sessions");
+        // Each refusal can be an event in the server's log.
+        let asked = bench.log.take().iter().filter(|entry| entry.target.contains("sessionList")).count();
+        assert_eq!(asked, 1);
+        // A new login asks anew: the right may have been given meanwhile.
+        bench.source.close(&bench.cx).await.unwrap();
+        bench.source.check(&bench.cx).await.unwrap();
+        assert_eq!(bench.log.take().iter().filter(|entry| entry.target.contains("sessionList")).count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_list_without_the_reader_is_not_believed() {
+    for protocol in PROTOCOLS {
+        let bench = Bench::start(world(), Options { lists_nobody: true, ..Options::default() }, protocol, "").await;
+        let error = bench.source.fetch(&bench.cx, &PageRequest::first("sessions", Window::ALL)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
+        assert_eq!(bench.source.check(&bench.cx).await.unwrap_err().kind(), ErrorKind::Malformed);
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_nobody_else_is_believed_where_others_may_be_seen() {
+    let mut quiet = World::clone(&world());
+    quiet.vsphere.sessions.clear();
+    let quiet = Arc::new(quiet);
+    for protocol in PROTOCOLS {
+        let start = async |options| Bench::start(Arc::clone(&quiet), options, protocol, "").await;
+        let request = || PageRequest::first("sessions", Window::ALL);
+        let answer = read(&start(Options::default()).await, request()).await;
+        assert_eq!(answer.column("quality_flags"), [Some("own_reader".to_owned())]);
+        assert!(answer.notes.is_empty(), "{:?}", answer.notes);
+        // One that shows an account its own sessions where another product refuses.
+        let bench = start(Options { may_list_sessions: false, lists_own_sessions: true, ..Options::default() }).await;
+        let error = bench.source.fetch(&bench.cx, &request()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+        assert!(error.hint_text().unwrap().contains("View and stop sessions"));
+        assert_eq!(bench.source.check(&bench.cx).await.unwrap().denied[0].0, "sessions");
+        // One that cannot be asked.
+        let answer = read(&start(Options { tells_privileges: false, ..Options::default() }).await, request()).await;
+        assert_eq!(answer.column("session_id").len(), 1);
+        assert!(answer.notes[0].contains("the server does not say which"), "{:?}", answer.notes);
     }
 }
 

@@ -81,8 +81,9 @@ fn no_path_of_one_machine() {
     let words = ["work/", "home/", "root/", "Users/", "tmp/bash"].map(|word| format!("/{word}"));
     let mut wrong = Vec::new();
     for path in tree() {
-        // The machines of the generated organisation have folders of their own.
-        if path.starts_with(root().join("crates/fedaudit-testkit/src/organisation")) {
+        // The machines of the generated organisation have folders of their own, and so have its records that fuzzing keeps.
+        let organisation = root().join("crates/fedaudit-testkit/src/organisation");
+        if path.starts_with(organisation) || path.components().any(|part| part.as_os_str() == "__fuzz__") {
             continue;
         }
         let Ok(text) = fs::read_to_string(&path) else { continue };

@@ -58,14 +58,9 @@ impl Server {
         if kind == "courses" && closed(known) || !self.options.may_view {
             return self.denied();
         }
-        let rows: Vec<&GradeChange> = self
-            .options
-            .gradebook
-            .grade_changes
-            .iter()
-            .filter(|change| by(change, known) || (id == "override" && change.assignment_id.is_none()))
-            .collect();
-        self.grades(asked, &format!("grade_change/{kind}/{id}"), &rows)
+        let is_asked_for =
+            |change: &GradeChange| by(change, known) || (id == "override" && change.assignment_id.is_none());
+        self.grades(asked, &format!("grade_change/{kind}/{id}"), is_asked_for)
     }
 
     /// The advanced query: all conditions at once, and at least one.
@@ -79,24 +74,21 @@ impl Server {
         if !self.options.may_view {
             return self.denied();
         }
-        let rows: Vec<&GradeChange> = self
-            .options
-            .gradebook
-            .grade_changes
-            .iter()
-            .filter(|change| course.is_none_or(|id| change.course_id == id))
-            .filter(|change| assignment.is_none_or(|id| change.assignment_id == Some(id)))
-            .filter(|change| student.is_none_or(|id| change.student_id == Some(id)))
-            .filter(|change| grader.is_none_or(|id| change.grader_id == Some(id)))
-            .collect();
-        self.grades(asked, "grade_change", &rows)
+        self.grades(asked, "grade_change", |change| {
+            course.is_none_or(|id| change.course_id == id)
+                && assignment.is_none_or(|id| change.assignment_id == Some(id))
+                && student.is_none_or(|id| change.student_id == Some(id))
+                && grader.is_none_or(|id| change.grader_id == Some(id))
+        })
     }
 
-    fn grades(&self, asked: &Asked<'_>, path: &str, rows: &[&GradeChange]) -> Reply {
+    fn grades(&self, asked: &Asked<'_>, path: &str, is_asked_for: impl Fn(&GradeChange) -> bool) -> Reply {
+        let changes = self.options.gradebook.grade_changes.iter();
+        let rows: Vec<&GradeChange> = changes.filter(|change| is_asked_for(change)).collect();
         self.rows(
             asked,
             path,
-            rows,
+            &rows,
             |change| change.created_at,
             |rows| {
                 // What the reader may not see goes after the page is cut: a page can be short or empty and not the last.

@@ -27,8 +27,17 @@ pub(crate) enum Fault {
     Late(Duration),
     /// The product's answer names this place in place of its own.
     Foreign(String),
+    /// The request itself is answered, as data with status 200, and the product is not asked.
+    Echo(Form),
     /// The product's answer is compressed, for a client that says it understands that.
     Gzip,
+}
+
+/// The form of data.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Form {
+    Json,
+    Xml,
 }
 
 /// An answer that is known beforehand.
@@ -192,6 +201,7 @@ async fn pass(State(front): State<Front>, request: Request, next: Next) -> Respo
         .is_some_and(|value| value.contains("gzip"));
     match &fault {
         Some(Fault::Answer(canned)) => return canned.response(),
+        Some(Fault::Echo(form)) => return echo(request, *form).await,
         Some(Fault::Late(delay)) => tokio::time::sleep(*delay).await,
         _ => {}
     }
@@ -224,6 +234,26 @@ async fn pass(State(front): State<Front>, request: Request, next: Next) -> Respo
     };
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(body))
+}
+
+/// Everything of a request, as data.
+async fn echo(request: Request, form: Form) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let body = String::from_utf8_lossy(&body).into_owned();
+    let headers =
+        parts.headers.iter().map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
+    let said: Vec<String> = headers.chain([body]).collect();
+    let (kind, body) = match form {
+        Form::Json => ("application/json", serde_json::Value::from(said.join(" ")).to_string()),
+        Form::Xml => {
+            let text = said.join(" ").replace('&', "&amp;").replace('<', "&lt;");
+            ("text/xml", format!("<Envelope><Body><echo>{text}</echo></Body></Envelope>"))
+        }
+    };
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }
 
 /// The first half of a body, and then the connection breaks.

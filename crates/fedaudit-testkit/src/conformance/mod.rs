@@ -14,6 +14,7 @@ mod predicates;
 mod product;
 mod reading;
 mod secrets;
+mod soundness;
 mod tunnel;
 
 use std::fmt;
@@ -26,6 +27,7 @@ use futures::StreamExt as _;
 use futures::future::LocalBoxFuture;
 
 pub use self::product::{Condition, Fact, Product, Truth};
+pub use self::soundness::{texts, unsound};
 
 use self::bench::Bench;
 use self::secrets::{Secrets, watch_logs};

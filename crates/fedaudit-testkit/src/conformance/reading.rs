@@ -64,10 +64,6 @@ impl Reading {
         self.rejected.extend(page.rejected);
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.batches.iter().map(RecordBatch::num_rows).sum()
-    }
-
     pub(crate) fn pages(&self) -> usize {
         self.batches.len()
     }
@@ -84,6 +80,14 @@ impl Reading {
     /// A text column of all pages.
     pub(crate) fn texts(&self, name: &str) -> Vec<Option<String>> {
         self.column(name).into_iter().map(|cell| cell.map(|cell| cell.text())).collect()
+    }
+
+    /// Rows that are not of the reader's own making.
+    pub(crate) fn foreign(&self) -> usize {
+        self.texts("quality_flags")
+            .iter()
+            .filter(|flags| !flags.as_deref().is_some_and(|flags| flags.contains("own_reader")))
+            .count()
     }
 
     /// The column that holds our key.

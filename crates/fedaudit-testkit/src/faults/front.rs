@@ -1,13 +1,17 @@
 //! What stands in front of one product: it counts connections and requests, and says which of them go wrong.
 
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{Fault, Plan, Product, What, names};
+use crate::serve::{ServerHandle, serve_behind};
+use crate::tls::Authority;
 
 /// A plan at work in front of all four products. Clones are the same.
 #[derive(Debug, Clone)]
@@ -50,6 +54,11 @@ impl Faults {
     /// What happened so far.
     pub fn hits(&self) -> Vec<Hit> {
         self.fronts.iter().flat_map(|front| front.state().hits.clone()).collect()
+    }
+
+    /// Serves a product's router behind what goes wrong with it.
+    pub async fn serve(&self, product: Product, router: Router, authority: &Authority) -> io::Result<ServerHandle> {
+        serve_behind(Some(self.front(product)), router, authority).await
     }
 
     pub(crate) fn front(&self, product: Product) -> Arc<Front> {

@@ -50,12 +50,8 @@ impl What {
     pub(super) fn may_leave_silence(&self, product: Product) -> bool {
         match self {
             Self::Silent => true,
-            // A reader that keeps to it has nothing to ask for an hour.
-            Self::Throttled(RetryAfter::Seconds(after) | RetryAfter::Date(after)) => *after > 60,
-            // A message that nobody can read answers no call.
-            Self::Garbage | Self::Nothing | Self::LoginPage { .. } | Self::Truncated(_) | Self::Repeated => {
-                product == Product::TrueNas
-            }
+            // The answer to another call, which may have been given up.
+            Self::Repeated => product == Product::TrueNas,
             _ => false,
         }
     }

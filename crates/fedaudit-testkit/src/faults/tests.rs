@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{Fault, Faults, Plan, Product, RetryAfter, What};
-use crate::serve::{ServerHandle, serve_behind};
+use crate::serve::ServerHandle;
 use crate::tls::Authority;
 
 const BODY: &str = "0123456789";
@@ -30,7 +30,7 @@ impl Bench {
         let authority = Authority::new().unwrap();
         let faults = Faults::new(&Plan { seed: 0, faults }, 0);
         let router = Router::new().fallback(get(|| async { BODY }));
-        let server = serve_behind(Some(faults.front(Product::Canvas)), router, &authority).await.unwrap();
+        let server = faults.serve(Product::Canvas, router, &authority).await.unwrap();
         Self { server, authority, faults }
     }
 

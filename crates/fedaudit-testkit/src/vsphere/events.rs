@@ -120,7 +120,11 @@ impl Inner {
                 value: Ok(Property::Events(self.latest_page(state, &collector).1)),
             }),
         };
-        if self.options.stuck_collectors && call.method.starts_with("Read") {
+        let at_broken = || {
+            let Ok(Reply::Events(page)) = &answer else { return false };
+            self.options.stuck_at_broken && page.iter().any(|event| Some(event.key) == self.options.broken_event)
+        };
+        if (self.options.stuck_collectors || at_broken()) && call.method.starts_with("Read") {
             collector.at = before;
         }
         if let Some(login) = state.logins.get_mut(token) {

@@ -25,7 +25,7 @@ fn reference(kind: &'static str, value: &str) -> VimValue {
     VimValue::Ref { kind, value: value.to_owned() }
 }
 
-fn object(type_name: &'static str, members: Vec<(&'static str, VimValue)>) -> VimValue {
+pub(super) fn object(type_name: &'static str, members: Vec<(&'static str, VimValue)>) -> VimValue {
     VimValue::Object { type_name, members }
 }
 
@@ -78,6 +78,7 @@ impl Inner {
                 "sessionList",
                 token,
             ),
+            "HasPrivilegeOnEntities" => self.privileges(call),
             "CreateCollectorForEvents" => self.create(state, call, token),
             "QueryEvents" if matches!(self.options.kind, Kind::Host { .. }) => {
                 Err(Fault::new("NotImplemented", "The operation is not implemented"))
@@ -141,6 +142,10 @@ impl Inner {
         if !host {
             members.push(("setting", reference("OptionManager", "VpxSettings")));
         }
+        members.push((
+            "authorizationManager",
+            reference("AuthorizationManager", id("AuthorizationManager", "ha-authmgr")),
+        ));
         members.push(("sessionManager", reference("SessionManager", id("SessionManager", "ha-sessionmgr"))));
         members.push(("eventManager", reference("EventManager", id("EventManager", "ha-eventmgr"))));
         object("ServiceContent", members)

@@ -36,6 +36,12 @@ pub struct Options {
     pub versions_file: bool,
     /// The account may see the live list.
     pub may_list_sessions: bool,
+    /// An account that may not see the live list sees its own sessions there instead of a refusal.
+    pub lists_own_sessions: bool,
+    /// The account may ask what it may do.
+    pub tells_privileges: bool,
+    /// The live list holds nobody, which no product sends.
+    pub lists_nobody: bool,
     /// Every login with the right password ends in this fault: the account has no role, say.
     pub login_fault: Option<&'static str>,
     /// Collectors that all clients together may hold.
@@ -71,6 +77,8 @@ pub struct Options {
     pub lost_collector: &'static str,
     /// The event with this key is sent in a form that cannot be decoded.
     pub broken_event: Option<i32>,
+    /// Collectors do not move past it.
+    pub stuck_at_broken: bool,
     /// XML names types with the odd prefix of one simulator, and the cookie has no quotes.
     pub odd_prefix: bool,
     /// JSON objects name their type last, or not at all where it is fixed.
@@ -102,6 +110,9 @@ impl Default for Options {
             releases: vec!["8.0.3.0", "8.0.2.0", "8.0.1.0"],
             versions_file: true,
             may_list_sessions: true,
+            lists_own_sessions: false,
+            tells_privileges: true,
+            lists_nobody: false,
             login_fault: None,
             max_collectors: 32,
             foreign_collectors: 0,
@@ -119,6 +130,7 @@ impl Default for Options {
             lose_collectors_after: None,
             lost_collector: "ManagedObjectNotFound",
             broken_event: None,
+            stuck_at_broken: false,
             odd_prefix: false,
             json_disorder: false,
             property_token: false,

@@ -2,7 +2,7 @@
 
 use super::Inner;
 use super::call::{Call, Fault, Reply};
-use super::methods::{Answer, not_found};
+use super::methods::{Answer, not_found, object};
 use super::state::{Shown, State};
 use super::text::session_object;
 use crate::records::VimValue;
@@ -65,12 +65,35 @@ impl Inner {
     }
 
     fn session_list(&self, state: &State) -> Result<Property<'_>, Fault> {
-        if !self.options.may_list_sessions {
+        let options = &self.options;
+        if !options.may_list_sessions && !options.lists_own_sessions {
             let fault = Fault::new("NoPermission", "Permission to perform this operation was denied.");
             return Err(fault.with("privilegeId", SESSION_PRIVILEGE));
         }
-        let own = state.logins.values().map(|login| &login.session).filter(|_| self.options.list_reader);
-        let listed = self.world.vsphere.sessions.iter().chain(own);
-        Ok(Property::Sessions(listed.map(session_object).collect()))
+        let others: &[_] =
+            if options.may_list_sessions && !options.lists_nobody { &self.world.vsphere.sessions } else { &[] };
+        // Whoever reads the list is in it, whatever a test wants to see of that: there is no empty list.
+        let with_own = (options.list_reader || others.is_empty()) && !options.lists_nobody;
+        let own = state.logins.values().map(|login| &login.session).filter(|_| with_own);
+        Ok(Property::Sessions(others.iter().chain(own).map(session_object).collect()))
+    }
+
+    /// Whether a session has privileges at an object: here all but one, for which there is an option.
+    pub(super) fn privileges(&self, call: &Call) -> Answer<'_> {
+        if !self.options.tells_privileges {
+            return Err(Fault::new("MethodNotFound", "The requested method is not supported"));
+        }
+        let availability = call.arguments("privId").into_iter().map(|privilege| {
+            let granted = privilege != SESSION_PRIVILEGE || self.options.may_list_sessions;
+            object(
+                "PrivilegeAvailability",
+                vec![("privId", VimValue::Text(privilege)), ("isGranted", VimValue::Bool(granted))],
+            )
+        });
+        let entity = VimValue::Ref { kind: "Folder", value: call.argument("entity").unwrap_or_default().to_owned() };
+        Ok(Reply::Values(vec![object(
+            "EntityPrivilege",
+            vec![("entity", entity), ("privAvailability", VimValue::List(availability.collect()))],
+        )]))
     }
 }

@@ -73,6 +73,26 @@ async fn a_refusal_is_remembered_until_close_and_a_failure_is_not() {
 }
 
 #[tokio::test]
+async fn a_useless_login_is_given_up_once() {
+    let (product, login, cx) = (Product::default(), Login::<usize>::default(), soon());
+    let (product, login) = (&product, &login);
+    let fresh = |oldest: usize| async move {
+        login.forget_if(|number| *number < oldest).await;
+        login.with(&soon(), || product.log_in(), |number| async move { product.ask(*number).await }).await.unwrap()
+    };
+    assert_eq!((fresh(1).await, fresh(1).await), (1, 1));
+    assert_eq!(join_all((0..20).map(|_| fresh(2))).await, [2; 20]);
+    assert_eq!(product.made.load(Ordering::Relaxed), 2);
+    // What is not there cannot be useless, and a refusal stays one.
+    let refused = Login::<usize>::default();
+    let refuse = || refused.get(&cx, async { Err(Error::new(ErrorKind::Denied, "no")) });
+    assert!(refuse().await.is_err());
+    refused.forget_if(|_| true).await;
+    assert!(refuse().await.is_err());
+    assert_eq!(cx.meter.read().logins, 1);
+}
+
+#[tokio::test]
 async fn a_reader_that_goes_away_while_logging_in_leaves_the_way_free() {
     let (product, login, cx) = (Product::default(), Login::<usize>::default(), soon());
     for _ in 0..3 {
@@ -81,4 +101,20 @@ async fn a_reader_that_goes_away_while_logging_in_leaves_the_way_free() {
     assert_eq!(*login.get(&cx, product.log_in()).await.unwrap(), 1);
     let debug = format!("{login:?}");
     assert_eq!(debug, "Login { .. }");
+}
+
+#[tokio::test]
+async fn a_product_that_ends_every_login_is_left_alone_for_a_while() {
+    let (login, cx) = (Login::<usize>::bearing(2, Duration::from_millis(500)), soon());
+    for _ in 0..2 {
+        let held = login.get(&cx, async { Ok(1) }).await.unwrap();
+        login.forget(&held).await;
+        // Another reader of the same login lost nothing more.
+        login.forget(&held).await;
+    }
+    let error = login.get(&cx, async { Ok(1) }).await.unwrap_err();
+    assert_eq!((error.kind(), cx.meter.read().logins), (ErrorKind::Unavailable, 2));
+    assert!(error.to_string().contains("ended 2 logins"), "{error}");
+    tokio::time::sleep(Duration::from_millis(510)).await;
+    assert_eq!(*login.get(&cx, async { Ok(7) }).await.unwrap(), 7);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use fedaudit_core::ErrorKind;
-use fedaudit_transport::{HttpClient, HttpRequest, Origin, Pace};
+use fedaudit_transport::{HttpClient, HttpRequest, Origin, Pace, error_for};
 
 use crate::server::{Does, Server, signed, soon, within};
 
@@ -57,10 +57,18 @@ async fn more_patience_than_there_is_is_not_begun() {
     let begun = Instant::now();
     let response = server.client().send(&soon(), signed("/log")).await.unwrap();
     assert_eq!(response.status, 429);
+    let error = error_for(&response);
+    assert_eq!(error.kind(), ErrorKind::RateLimited);
+    assert_eq!(error.message(), "HTTP 429; it may be asked again in 3600 s");
     // Without any deadline, too: nobody waits for an hour unasked.
     let cx = fedaudit_core::Context { deadline: None, ..soon() };
     assert_eq!(server.client().send(&cx, signed("/log")).await.unwrap().status, 429);
     assert!(begun.elapsed() < Duration::from_secs(15));
+    let date = "Sat, 21 Nov 2026 07:28:00 GMT";
+    let headers = format!("date: Sat, 21 Nov 2026 06:28:00 GMT\r\nretry-after: {date}\r\n");
+    let server = Server::start(vec![Does::status(503, &headers, b"closed")]).await;
+    let error = error_for(&server.client().send(&soon(), signed("/log")).await.unwrap());
+    assert_eq!(error.message(), format!("HTTP 503: closed; it may be asked again from {date} on"));
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use axum::routing::get;
 use fedaudit_core::ErrorKind;
 use fedaudit_testkit::{Authority, ServerHandle, serve};
 use fedaudit_transport::{Origin, TlsConfig, WebSocket};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::server::{soon, within};
 
@@ -83,4 +84,25 @@ async fn frames_that_are_no_answers_are_errors() {
     let mut socket = WebSocket::connect(&soon(), &origin, "/api", &TlsConfig::Insecure).await.unwrap();
     let error = socket.next(&within(Duration::from_millis(500))).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "a ping is no answer");
+}
+
+#[tokio::test]
+async fn a_frame_beyond_the_bound_is_refused_by_its_head() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = Origin::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let product = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+        // A text frame that announces a gibibyte, of which nothing comes.
+        let mut head = vec![0x81, 127];
+        head.extend((1_u64 << 30).to_be_bytes());
+        socket.get_mut().write_all(&head).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let mut socket = WebSocket::connect(&soon(), &origin, "/api", &TlsConfig::default()).await.unwrap();
+    let begun = Instant::now();
+    let error = socket.next(&soon()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Malformed, "{error:?}");
+    assert!(begun.elapsed() < Duration::from_secs(5) && error.to_string().contains("/api"), "{error}");
+    product.abort();
 }

@@ -21,7 +21,7 @@ pub(crate) const STREAMS: [&str; 3] = [STREAM, "audit.course", "audit.grade_chan
 pub(crate) const TOKEN: &str = "7~stand-in-token";
 
 #[derive(Debug)]
-struct At(Time);
+pub(crate) struct At(pub(crate) Time);
 
 impl Clock for At {
     fn now(&self) -> Time {

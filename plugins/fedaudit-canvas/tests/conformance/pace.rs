@@ -113,3 +113,23 @@ async fn a_budget_that_stays_spent_is_an_error() {
         assert_eq!(bench.cx.meter.read().throttled, 1, "nobody asks again before the time has come");
     }
 }
+
+#[tokio::test]
+async fn a_pause_longer_than_the_deadline_is_an_error_at_once() {
+    for throttle_status in [403, 429] {
+        let faults = vec![(3..=u64::MAX, Fault::Throttle)];
+        let options = Options { faults, throttle_status, retry_after: Some(3600), ..Options::default() };
+        let bench = bench(options, json!({})).await.patient_for(Duration::from_mins(2));
+        let begun = Instant::now();
+        let error = bench.read(bench.request()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RateLimited);
+        assert!(error.message().contains("asked again in 3600 s"), "{error:?}");
+        // Whoever comes later is not told to wait either, and Canvas is not asked.
+        let asked = bench.cx.meter.read().requests;
+        let error = bench.read(bench.request()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RateLimited);
+        assert!(error.message().contains("asked again in 3"), "{error:?}");
+        assert_eq!(bench.cx.meter.read().requests, asked);
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    }
+}

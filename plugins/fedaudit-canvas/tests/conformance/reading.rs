@@ -1,13 +1,15 @@
 //! Everything is read, nothing is read twice, and what is pushed down reads less without losing a row.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use fedaudit_core::{Direction, EndReason, Next, PageRequest, Predicate, Time, Window};
 use fedaudit_testkit::canvas::{Bookmark, Extra, Form, OAuthClient, Options};
 use fedaudit_testkit::records::CanvasEvent;
 use serde_json::json;
 
-use crate::bench::{Bench, Reading, bench, bench_of, world};
+use crate::bench::{At, Bench, Reading, bench, bench_of, world};
 
 /// Whether an event is asked for.
 type Wanted = Box<dyn Fn(&CanvasEvent) -> bool>;
@@ -247,6 +249,28 @@ async fn one_login_serves_all_and_is_renewed_when_lost() {
     assert_eq!(bench.cx.meter.read().logins, bought + 1);
     let shown = format!("{:?}", bench.source);
     assert!(!shown.contains("secret\"") && !shown.contains("bought"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_bought_token_is_renewed_before_it_lapses_and_a_given_one_is_no_login() {
+    let client = OAuthClient {
+        client_id: "10000000000001".to_owned(),
+        client_secret: "key-secret".to_owned(),
+        refresh_token: "refresh-secret".to_owned(),
+    };
+    let oauth = json!({ "token": null, "oauth": { "client_id": client.client_id, "client_secret": client.client_secret, "refresh_token": client.refresh_token } });
+    let mut bench = bench(Options { oauth: Some(client), ..Options::default() }, oauth).await;
+    // It is sold for an hour, and renewed a minute before that is over.
+    for (minutes, logins) in [(0, 1), (58, 1), (59, 2), (117, 2), (118, 3)] {
+        let now = Time::from_micros(bench.world.to).plus(Duration::from_mins(minutes));
+        bench.cx.clock = Arc::new(At(now));
+        bench.source.fetch(&bench.cx, &bench.request()).await.unwrap();
+        assert_eq!(bench.cx.meter.read().logins, logins, "after {minutes} minutes");
+    }
+    assert!(bench.log.take().iter().all(|entry| entry.status == 200));
+    let given = self::bench(Options::default(), json!({})).await;
+    given.read(given.request()).await.unwrap();
+    assert_eq!(given.cx.meter.read().logins, 0);
 }
 
 #[tokio::test]

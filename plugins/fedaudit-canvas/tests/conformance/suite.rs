@@ -17,6 +17,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     world
 });
 
+#[allow(clippy::unnecessary_wraps, reason = "the suite takes products that lack a condition, too")]
 fn product(condition: Condition) -> Result<Product, &'static str> {
     let mut world = WORLD.clone();
     let events = &mut world.canvas.events;

@@ -178,3 +178,24 @@ async fn roles_that_nobody_tells() {
     let read = bench.read(&*source, PageRequest::first(SESSIONS, Window::ALL)).await;
     assert!(read.notes.iter().any(|note| note.contains("search master only")), "{:?}", read.notes);
 }
+
+#[tokio::test]
+async fn a_login_that_comes_to_nothing_is_given_back() {
+    // It is accepted, and then the appliance does not know it, or does not say who it is.
+    for (status, kind) in [(401, ErrorKind::Unavailable), (500, ErrorKind::Unavailable), (429, ErrorKind::RateLimited)]
+    {
+        let bench = Bench::new(&world(), Options::default()).await;
+        let source = bench.source("");
+        for _ in 0..8 {
+            bench.stand_in.answer_next("/api/info", status, "application/json", "{}");
+        }
+        let soon = Some(bench.cx.now().plus(std::time::Duration::from_secs(2)));
+        let cx = fedaudit_core::Context { deadline: soon, ..bench.cx.clone() };
+        let error = source.fetch(&cx, &PageRequest::first(SESSIONS, Window::ALL)).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{status}: {error:?}");
+        assert_eq!((bench.stand_in.logins(), bench.stand_in.open_logins()), (1, 0), "{status}");
+        // No refusal of the password: the next question logs in again.
+        assert!(source.fetch(&cx, &PageRequest::first(SESSIONS, Window::ALL)).await.is_err());
+        assert_eq!((bench.stand_in.logins(), bench.stand_in.open_logins()), (2, 0), "{status}");
+    }
+}

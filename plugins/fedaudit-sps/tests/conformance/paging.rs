@@ -266,6 +266,7 @@ async fn whatever_happens_while_a_list_is_read() {
             }
         }
         let ids = read.set("session_id");
+        assert_eq!(read.rows(), ids.len(), "{seed}: a session came twice");
         let missing: Vec<_> = stayed.iter().filter(|session| !ids.contains(&session.key)).collect();
         assert!(missing.is_empty(), "{seed}, pages of {page_size}: {missing:#?}");
         let known =
@@ -310,19 +311,104 @@ async fn the_larger_revision_wins() {
         let found: Vec<_> = revisions.iter().filter(|row| row.0.as_ref() == Some(&session.key)).collect();
         assert_eq!(found, [&(Some(session.key.clone()), Some(new.to_string()))], "{older_first}");
     }
-    // Changed between two pages, at the edge of them: it is read once, as it is later.
-    let bench = Bench::new(&world, Options { firmware: "6.0.9".to_owned(), ..Options::default() }).await;
+    // Changed between two pages, at the edge of them: what was left to the second is read as it is then, and what comes on
+    // both has been handed out already, which is said.
+    for (at, newer, notes) in [(19, 7, 0), (18, 0, 1)] {
+        let session = &world.sps.sessions[at];
+        let bench = Bench::new(&world, Options { firmware: "6.0.9".to_owned(), ..Options::default() }).await;
+        let source = bench.source("");
+        let mut request = PageRequest { page_size: Some(20), ..PageRequest::first(SESSIONS, Window::ALL) };
+        let first = source.fetch(&bench.cx, &request).await.unwrap();
+        bench.stand_in.replace(SpsSession { revision: session.revision + 7, ..session.clone() });
+        let Next::More(cursor) = first.next.clone() else { panic!("one page") };
+        request.cursor = Some(cursor);
+        let mut read = bench.read(&*source, request).await;
+        read.add(&first);
+        assert_eq!((read.rows(), read.set("session_id").len()), (60, 60), "{at}");
+        assert_eq!(revision_of(&read, &session.key), Some((session.revision + newer).to_string()), "{at}");
+        assert_eq!(read.notes.len(), notes, "{at}: {:?}", read.notes);
+        assert!(read.notes.iter().all(|note| note.contains("changed while the list was read: 1;")));
+    }
+}
+
+fn revision_of(read: &Read, key: &str) -> Option<String> {
+    let at = read.texts("session_id").iter().position(|id| id.as_deref() == Some(key)).unwrap();
+    read.texts("revision")[at].clone()
+}
+
+#[tokio::test]
+async fn a_row_that_was_handed_out_is_not_handed_out_again() {
+    // A list that is begun anew meets the last second again.
+    let mut world = world();
+    world.sps.sessions.truncate(60);
+    let session = world.sps.sessions[19].clone();
+    let bench = Bench::new(&world, Options::default()).await;
     let source = bench.source("");
-    let mut request = PageRequest { page_size: Some(20), ..PageRequest::first(SESSIONS, Window::ALL) };
-    let first = source.fetch(&bench.cx, &request).await.unwrap();
-    bench.stand_in.replace(SpsSession { revision: session.revision + 7, ..session.clone() });
-    let Next::More(cursor) = first.next.clone() else { panic!("one page") };
-    request.cursor = Some(cursor);
-    let mut read = bench.read(&*source, request).await;
-    read.add(&first);
-    assert_eq!(read.rows(), 60);
-    let at = read.texts("session_id").iter().position(|id| id.as_deref() == Some(&session.key)).unwrap();
-    assert_eq!(read.texts("revision")[at], Some((session.revision + 7).to_string()));
+    for stream in [SESSIONS, EVENTS] {
+        let mut request = PageRequest { page_size: Some(20), ..PageRequest::first(stream, Window::ALL) };
+        bench.stand_in.replace(SpsSession { active: true, end: None, ..session.clone() });
+        bench.stand_in.expire_snapshots();
+        let first = source.fetch(&bench.cx, &request).await.unwrap();
+        let over = SpsSession { active: false, revision: session.revision + 7, ..session.clone() };
+        bench.stand_in.replace(SpsSession { end: Some(session.start + SECOND), verdict: "ACCEPT", ..over });
+        bench.stand_in.expire_snapshots();
+        let Next::More(cursor) = first.next.clone() else { panic!("one page") };
+        request.cursor = Some(cursor);
+        let mut read = bench.read(&*source, request).await;
+        read.add(&first);
+        if stream == SESSIONS {
+            assert_eq!((read.rows(), read.set("session_id").len()), (60, 60));
+            assert_eq!(revision_of(&read, &session.key), Some(session.revision.to_string()));
+            assert!(
+                read.notes.iter().any(|note| note.contains("changed while the list was read: 1;")),
+                "{:?}",
+                read.notes
+            );
+        } else {
+            // The end is an event that nobody has seen yet.
+            let ends = read.texts("event_code").into_iter().zip(read.texts("session_id"));
+            let end = (Some("session_end".to_owned()), Some(session.key.clone()));
+            assert_eq!(ends.filter(|row| *row == end).count(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_running_session_that_ends_while_it_is_read_is_one_row() {
+    let mut world = world();
+    let early = world.from - 40 * 24 * HOUR;
+    let pattern = world.sps.sessions.iter().find(|session| session.active).unwrap().clone();
+    let old = SpsSession { key: "long-runner".to_owned(), start: early, ..pattern };
+    world.sps.sessions.insert(0, old.clone());
+    // This appliance lists what ran in the window, however long ago it began.
+    for firmware in ["6.0.9", "8.2.0"] {
+        let options = Options { overlap_dates: true, firmware: firmware.to_owned(), ..Options::default() };
+        let bench = Bench::new(&world, options).await;
+        let source = bench.source("");
+        let window = Window::new(Time::from_micros(world.to - 48 * HOUR), Time::from_micros(world.to));
+        let mut request = PageRequest { page_size: Some(100), ..PageRequest::first(SESSIONS, window) };
+        let mut read = Read::default();
+        loop {
+            let page = source.fetch(&bench.cx, &request).await.unwrap();
+            read.add(&page);
+            if read.pages == 1 {
+                assert!(read.set("session_id").contains("long-runner"), "the running ones come first");
+                let end = Some(world.to - HOUR);
+                bench.stand_in.replace(SpsSession { active: false, end, revision: old.revision + 1, ..old.clone() });
+                bench.stand_in.expire_snapshots();
+            }
+            match page.next {
+                Next::More(cursor) => request.cursor = Some(cursor),
+                Next::End(_) => break,
+            }
+        }
+        assert_eq!(read.rows(), read.set("session_id").len(), "{firmware}: a session came twice");
+        assert!(
+            read.notes.iter().any(|note| note.contains("changed while the list was read: 1;")),
+            "{firmware}: {:?}",
+            read.notes
+        );
+    }
 }
 
 #[tokio::test]

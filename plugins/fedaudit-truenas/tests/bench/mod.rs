@@ -9,6 +9,7 @@ use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, RecordBatch};
 use arrow_schema::DataType;
 use fedaudit_core::{AuditSource, Clock, Context, EndReason, Meter, Next, PageRequest, Plugin as _, Time, Window};
+use fedaudit_testkit::faults::{Fault, Faults, Plan, Product};
 use fedaudit_testkit::records::{TrueNasRecord, TrueNasService};
 use fedaudit_testkit::truenas::{Options, StandIn};
 use fedaudit_testkit::{Authority, RequestLog, ServerHandle, Settings, World, serve};
@@ -64,9 +65,29 @@ pub(crate) async fn bench_with(world: Arc<World>, options: Options, credential: 
 /// The same with other keys in its configuration.
 pub(crate) async fn bench_of(world: Arc<World>, options: Options, credential: &str, secret: &str, more: Json) -> Bench {
     let authority = Authority::new().unwrap();
-    let log = options.log.clone();
-    let stand_in = StandIn::new(Arc::clone(&world), options);
+    let (log, stand_in) = (options.log.clone(), StandIn::new(Arc::clone(&world), options));
     let server = serve(stand_in.router(), &authority).await.unwrap();
+    build(world, stand_in, log, &authority, server, [credential, secret], &more)
+}
+
+/// An appliance of which calls go wrong.
+pub(crate) async fn bench_with_faults(world: Arc<World>, faults: Vec<Fault>) -> Bench {
+    let (authority, options) = (Authority::new().unwrap(), options());
+    let (log, stand_in) = (options.log.clone(), StandIn::new(Arc::clone(&world), options));
+    let faults = Faults::new(&Plan { seed: 0, faults }, 0);
+    let server = faults.serve(Product::TrueNas, stand_in.router(), &authority).await.unwrap();
+    build(world, stand_in, log, &authority, server, ["api_key", KEY], &json!({}))
+}
+
+fn build(
+    world: Arc<World>,
+    stand_in: StandIn,
+    log: RequestLog,
+    authority: &Authority,
+    server: ServerHandle,
+    [credential, secret]: [&str; 2],
+    more: &Json,
+) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| -> PathBuf {
         let path = folder.path().join(name);

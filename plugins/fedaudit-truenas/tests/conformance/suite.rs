@@ -87,8 +87,8 @@ fn product_of(condition: Condition, versions: &[&str]) -> Product {
 }
 
 async fn suite(versions: &'static [&'static str], skips: &[(&'static str, &'static str)]) {
-    let settings = "url = \"{url}\"\nusername = \"auditor\"\napi_key = \"file:{secret}\"\ntls = { ca_file = \"{ca}\" }";
     const INSIDE: &str = "calls travel inside one WebSocket, where the suite's front cannot break them";
+    let settings = "url = \"{url}\"\nusername = \"auditor\"\napi_key = \"file:{secret}\"\ntls = { ca_file = \"{ca}\" }";
     let suite = Suite::<TrueNasPlugin>::new(settings, move |condition| Ok(product_of(condition, versions)))
         .sample(include_str!("../../README.md"))
         .skip("U82", INSIDE);

@@ -1,4 +1,5 @@
-//! Records that the product itself cannot show: they are found, kept as far as they can be had, and said.
+//! Records that the product itself cannot show: they are found, kept as far as they can be had, and said. And messages that
+//! nobody can read: an error at once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -139,5 +140,31 @@ async fn rows_without_a_name_are_not_lost_by_a_filter_on_names() {
                 assert_eq!(of_name(&read(&bench, request).await), of_name(&everything), "{version} {name}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_nobody_can_read_is_an_error_at_once() {
+    use std::time::{Duration, Instant};
+
+    use fedaudit_core::{Context, ErrorKind};
+    use fedaudit_testkit::faults::{Fault, Product, What};
+    let world = world(1500);
+    let login_page = What::LoginPage { xhtml: false };
+    for what in [What::Garbage, What::Nothing, login_page, What::Truncated(500), What::OtherType] {
+        let fault = Fault { product: Product::TrueNas, on: "audit.query", nth: 2, times: Some(1), what: what.clone() };
+        let bench = bench_with_faults(Arc::clone(&world), vec![fault]).await;
+        let patient = Context { deadline: Some(bench.cx.now().plus(Duration::from_mins(1))), ..bench.cx.clone() };
+        let request = PageRequest { page_size: Some(20), ..all(Service::Middleware) };
+        bench.source.fetch(&patient, &request).await.unwrap();
+        let begun = Instant::now();
+        let error = bench.source.fetch(&patient, &request).await.unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what:?} was waited out");
+        assert_eq!(error.kind(), ErrorKind::Malformed, "{what:?}: {error:?}");
+        assert!(error.to_string().contains("/api/current"), "{what:?} names no place: {error}");
+        // What is asked next, whoever asks, gets a connection that works.
+        let read = read(&bench, request).await;
+        assert_eq!(read.ids().len(), bench.world.truenas.middleware.len(), "{what:?}");
+        assert_eq!(bench.cx.meter.read().logins, 2, "{what:?}");
     }
 }

@@ -176,6 +176,37 @@ async fn a_server_that_sends_one_page_for_ever_is_an_error() {
 }
 
 #[tokio::test]
+async fn records_that_can_never_be_read_come_to_an_end() {
+    let good: Vec<i64> = (0..41).collect();
+    for protocol in PROTOCOLS {
+        // A page holds nothing but the one that cannot be read, or that one among others.
+        for (rows, message) in [(1, "of which none can be read"), (20, "the same events")] {
+            for follow in [None, Some(Duration::from_millis(20))] {
+                let options = Options { broken_event: Some(41), stuck_at_broken: true, ..Options::default() };
+                let bench = Bench::start(world_of(many(90)), options, protocol, "").await;
+                let mut request = PageRequest { follow, ..pages_of(rows) };
+                let (mut seen, mut rejected) = (Vec::new(), 0);
+                let error = loop {
+                    match bench.source.fetch(&bench.cx, &request).await {
+                        Ok(page) => {
+                            seen.extend(keys(&[page.rows]));
+                            rejected += page.rejected.len();
+                            let Next::More(cursor) = page.next else { panic!("that is no end") };
+                            request.cursor = Some(cursor);
+                        }
+                        Err(error) => break error,
+                    }
+                    assert!(rejected < 100, "without an end");
+                };
+                assert!(seen.starts_with(&good) && !seen.contains(&41), "{seen:?}");
+                assert_eq!(error.kind(), ErrorKind::Malformed);
+                assert!(error.to_string().contains(message) && rejected > 1, "{error}, {rejected} rejected");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn late_events_are_seen_by_a_reader_that_goes_on() {
     for protocol in PROTOCOLS {
         let bench = Bench::start(world_of(many(30)), Options::default(), protocol, "").await;

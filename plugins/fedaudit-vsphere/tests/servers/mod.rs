@@ -183,7 +183,7 @@ async fn the_requests_are_those_of_a_reader() {
             let arguments: serde_json::Value = serde_json::from_str(arguments).unwrap();
             match method {
                 "Login" => assert_eq!(arguments["locale"][0], "en"),
-                "ReadNextEvents" | "ReadPreviousEvents" => {
+                "ReadNextEvents" | "ReadPreviousEvents" | "SetCollectorPageSize" => {
                     let count: u32 = arguments["maxCount"][0].as_str().unwrap().parse().unwrap();
                     assert!((1..=1000).contains(&count));
                 }

@@ -166,8 +166,11 @@ pub(super) async fn throttled_for_ever(kit: &Kit<'_>) -> Outcome {
     disturbed.lasting(|| Fault::throttled("1"), kinds).await?;
     // Nobody waits for a day: a product that asks for more patience than there is ends the reading at once.
     let begun = Instant::now();
-    disturbed.lasting(|| Fault::throttled("86400"), kinds).await?;
+    disturbed.lasting(|| Fault::throttled("86400"), &[ErrorKind::RateLimited]).await?;
     ensure!(begun.elapsed() < LONG, "Retry-After: 86400, and the error came after {:?}", begun.elapsed());
+    let came = disturbed.read(1..=usize::MAX, Fault::throttled("86400"), &[ErrorKind::RateLimited], LONG).await?;
+    let told = came.error.map(|error| error.to_string()).unwrap_or_default();
+    ensure!(told.contains("asked again in 86400 s"), "the error does not say when to ask again: {told}");
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use fedaudit_core::PageRequest;
 use super::paging::{all, first_page, in_pages, size_for};
 use crate::conformance::bench::Bench;
 use crate::conformance::compare::compare;
-use crate::conformance::front::Fault;
+use crate::conformance::front::{Fault, Form};
 use crate::conformance::product::Condition;
 use crate::conformance::{Kit, Outcome, Trouble, ensure};
 
@@ -25,11 +25,17 @@ pub(super) async fn no_secret_is_shown(kit: &Kit<'_>) -> Outcome {
     source.close(&bench.cx).await?;
     shown("after close");
     // Errors with the login in hand: the request that failed must not be repeated in full.
-    for fault in [Fault::status(400), Fault::status(401), Fault::status(500), Fault::html(), Fault::json("[7")] {
+    let faults = [Fault::status(400), Fault::status(401), Fault::status(500), Fault::html(), Fault::json("[7")];
+    let echoes = [Fault::Echo(Form::Json), Fault::Echo(Form::Xml)];
+    for (fault, logged_in) in
+        faults.into_iter().chain(echoes.clone()).map(|fault| (fault, true)).chain(echoes.map(|fault| (fault, false)))
+    {
         let source = bench.source()?;
         let truth = bench.fullest()?;
         let cx = bench.cx_within(Duration::from_secs(2));
-        first_page(&bench, &*source, &bench.cx, truth).await?;
+        if logged_in {
+            first_page(&bench, &*source, &bench.cx, truth).await?;
+        }
         bench.front.break_answers(1..=usize::MAX, fault);
         for truth in bench.filled()? {
             // `fetch` looks at the error.

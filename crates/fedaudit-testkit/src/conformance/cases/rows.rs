@@ -1,7 +1,6 @@
 //! What stands in a row: words, keys, digests, raw records, and NULL for what is not known.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use fedaudit_core::columns::{Filled, Kind};
 use fedaudit_core::key::sha256_hex;
@@ -15,6 +14,7 @@ use crate::conformance::bench::Bench;
 use crate::conformance::compare::compare;
 use crate::conformance::product::{Condition, Truth};
 use crate::conformance::reading::{Cell, Reading, table};
+use crate::conformance::soundness::is_sound;
 use crate::conformance::{Kit, Outcome, Trouble, ensure};
 
 /// Every stream of a healthy product that holds rows.
@@ -143,19 +143,7 @@ pub(super) async fn derived_columns_are_valid(kit: &Kit<'_>) -> Outcome {
         for column in table(reading.kind).columns.iter().filter(|column| column.filled != Filled::Engine) {
             for cell in reading.column(column.name).into_iter().flatten() {
                 let text = cell.text();
-                let fine = match column.name {
-                    "raw" => !text.is_empty(),
-                    _ if column.kind == Kind::Json => serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok(),
-                    name if name.ends_with("_ip") => {
-                        text.parse::<IpAddr>().is_ok_and(|address| address.to_string() == text)
-                    }
-                    name if name.ends_with("_port") => text.parse::<u16>().is_ok(),
-                    // Names of accounts without a realm keep their case where the product distinguishes it.
-                    "user_domain" | "src_host" | "client_host" => text == text.to_lowercase(),
-                    "protocol" => text == text.to_uppercase(),
-                    "severity_id" => text.parse::<u8>().is_ok_and(|severity| severity <= 6 || severity == 99),
-                    _ => true,
-                };
+                let fine = is_sound(column, &cell);
                 ensure!(fine, "{}: {} holds {text}", truth.stream, column.name);
             }
         }

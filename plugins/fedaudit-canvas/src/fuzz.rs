@@ -1,0 +1,147 @@
+//! Fuzz targets for everything that Canvas sends. `docs/fuzzing.md` tells how they run.
+
+use fedaudit_core::{Cursor, StreamKind, Time, Window};
+use fedaudit_fuzz::Depth;
+use fedaudit_testkit::conformance::{texts, unsound};
+use fedaudit_transport::HttpResponse;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use crate::accounts::{AccountObject, Identified, UserObject, parse};
+use crate::config::Config;
+use crate::links::{Bookmark, is_other_page, link_in, next_link};
+use crate::normalize::{Decoder, Edge, Frame, Ties, Twice, identities};
+use crate::stream::Stream;
+use crate::walk::Walk;
+
+const NOW: Time = Time::from_micros(1_795_317_601_000_000);
+
+fn decoder(stream: Stream) -> Decoder<'static> {
+    Decoder::new(Frame { stream, source_key: "k", reader: Some("7"), now: NOW })
+}
+
+/// How many events a general parser finds in a document; none where it has no list of them.
+fn events_in(input: &[u8]) -> Option<usize> {
+    let text = String::from_utf8_lossy(input);
+    let document: Value = serde_json::from_str(text.strip_prefix("while(1);").unwrap_or(&text)).ok()?;
+    let primary = document["meta"]["primaryCollection"].as_str().unwrap_or("events");
+    let list = document.get(primary).unwrap_or(&document["events"]);
+    list.as_array().map(Vec::len)
+}
+
+/// Every event is a row or rejected with its bytes, in all three logs; what has no list of events is an error, and so is a
+/// document that was cut off.
+#[test]
+fn document() {
+    fedaudit_fuzz::target!("document", |input| {
+        let mut rows = 0;
+        for stream in Stream::ALL {
+            let mut decoder = decoder(stream);
+            let mut edge = Edge::default();
+            let Ok(seen) = decoder.add(input, Some("1"), &mut Ties::default(), Twice::Remember(&mut edge)) else {
+                return Depth::Refused;
+            };
+            let page = decoder.finish().expect("rows");
+            if let Some(count) = events_in(input) {
+                assert_eq!(page.records, count as u64);
+            }
+            assert_eq!((page.rows.num_rows() + page.rejected.len()) as u64, page.records);
+            assert_eq!(unsound(&page.rows, StreamKind::Events), None);
+            assert_eq!(seen.last.is_some(), page.rows.num_rows() > 0);
+            assert!(identities(input).is_ok_and(|list| list.len() as u64 <= page.records));
+            let sent = String::from_utf8_lossy(input);
+            let raws = texts(&page.rows, "raw");
+            assert!(
+                raws.iter().flatten().chain(page.rejected.iter().map(|bad| &bad.raw)).all(|raw| sent.contains(raw))
+            );
+            // The same page again brings nothing of its last second; where it is out of order, the engine sees to that.
+            let mut again = self::decoder(stream);
+            again.add(input, Some("1"), &mut Ties::default(), Twice::Skip(&edge)).expect("the same page");
+            let again = again.finish().expect("rows");
+            let last = seen.last.map_or(0, Time::seconds);
+            let in_last = |time: &Option<String>| {
+                time.as_deref().and_then(|micros| micros.parse().ok()).map(|micros| Time::from_micros(micros).seconds())
+                    == Some(last)
+            };
+            let in_order = seen.last.is_some() && seen.is_descending;
+            assert!(!in_order || !texts(&again.rows, "time").iter().any(in_last));
+            rows += page.rows.num_rows();
+        }
+        let end = input.trim_ascii_end().len();
+        for short in [1, 2, 3, 40, end / 2] {
+            let beginning = &input[..end.saturating_sub(short)];
+            assert!(decoder(Stream::Course).add(beginning, None, &mut Ties::default(), Twice::Never).is_err());
+        }
+        Depth::reached(rows > 0)
+    });
+}
+
+/// A link is a piece of its header between angle brackets, and written anew it is the same link.
+#[test]
+fn links() {
+    fedaudit_fuzz::target!("links", |input| {
+        let text = String::from_utf8_lossy(input);
+        for rel in ["next", "current"] {
+            let Some(link) = link_in(&text, rel) else { continue };
+            assert!(text.contains(&format!("<{link}>")));
+            assert_eq!(link_in(&format!("<x>; rel=\"other\",<{link}>; rel=\"{rel}\""), rel), Some(link));
+            let _ = Bookmark::of(link);
+        }
+        if let Ok(value) = text.parse() {
+            let headers = [("link".parse().unwrap(), value)].into_iter().collect();
+            let response = HttpResponse { status: 200, headers, body: b"[]".to_vec().into() };
+            let next = next_link(&response);
+            assert!(next == link_in(&text, "next") || !text.is_ascii());
+            let _ = is_other_page("/api/v1/x?page=bookmark:a", &response);
+        }
+        Depth::reached(link_in(&text, "next").is_some())
+    });
+}
+
+/// Accounts, courses and users: as many as a general parser finds, each with its id, or an error.
+#[test]
+fn objects() {
+    fedaudit_fuzz::target!("objects", |input| {
+        let user = parse::<UserObject<'_>>(input);
+        let (accounts, named) = (parse::<Vec<AccountObject<'_>>>(input), parse::<Vec<Identified<'_>>>(input));
+        let count = serde_json::from_slice::<Vec<IgnoredAny>>(input).map(|list| list.len()).ok();
+        for found in [accounts.map(|list| list.len()), named.map(|list| list.len())].into_iter().flatten() {
+            assert_eq!(Some(found), count);
+        }
+        Depth::reached(count.is_some_and(|count| count > 0) || user.is_ok())
+    });
+}
+
+/// A cursor is read back as it was written, and whatever it says, there is a next request.
+#[test]
+fn cursor() {
+    fedaudit_fuzz::target!("cursor", |input| {
+        let Ok(mut walk) = serde_json::from_slice::<Walk>(input) else { return Depth::Refused };
+        let again: Walk = Cursor::new(&walk).and_then(|cursor| cursor.read()).expect("a cursor");
+        assert_eq!(again, walk);
+        for target in &walk.targets {
+            let window = Window::new(Time::EPOCH, NOW);
+            assert!(target.first_page(window, Some(0)).starts_with("/api/v1/"));
+        }
+        if !walk.targets.is_empty() {
+            let _ = walk.follow(Some("/api/v1/x?page=bookmark:a".to_owned()));
+            let _ = walk.follow(None);
+        }
+        Depth::Decoded
+    });
+}
+
+/// No configuration panics; one that is taken sends its token over TLS, or nowhere but to this machine.
+#[test]
+fn config() {
+    fedaudit_fuzz::target!("config", |input| {
+        let text = String::from_utf8_lossy(input);
+        let Ok(config) = toml::from_str::<Config>(&text) else { return Depth::Refused };
+        let origin = config.origin();
+        if let Ok(origin) = &origin {
+            assert!(origin.is_tls() || matches!(origin.host(), "localhost" | "127.0.0.1" | "::1"));
+            assert!(config.token.is_some() != config.oauth.is_some());
+        }
+        Depth::reached(origin.is_ok())
+    });
+}
