@@ -14,6 +14,8 @@ use crate::login::Access;
 
 /// A request is refused by the budget so often before that is an error.
 const REFUSALS: usize = 6;
+/// Thirty times what the largest installations are said to allow. A figure beyond it would outweigh all later ones.
+pub(crate) const LARGEST_BUDGET: f64 = 1e5;
 
 /// The wire to one Canvas installation.
 #[derive(Debug)]
@@ -103,7 +105,8 @@ fn place(path: &str) -> String {
 
 /// What remains of the token's budget, where the answer says so.
 fn units_left(response: &HttpResponse) -> Option<f64> {
-    response.header("x-rate-limit-remaining")?.trim().parse().ok().filter(|left: &f64| left.is_finite())
+    let left: f64 = response.header("x-rate-limit-remaining")?.trim().parse().ok()?;
+    left.is_finite().then(|| left.clamp(-LARGEST_BUDGET, LARGEST_BUDGET))
 }
 
 /// Canvas asks to slow down with 429, older releases with a 403 that only its text or its budget header gives away.
@@ -184,6 +187,17 @@ mod tests {
         assert!(answer(403, "{}", Some("0.0")) && answer(403, "{}", Some(" -12.5 ")));
         assert!(!answer(403, "{}", Some("0.1")) && !answer(403, "{}", None) && !answer(403, "{}", Some("NaN")));
         assert!(!answer(200, "Rate Limit Exceeded", Some("-3")) && !answer(401, "", Some("0")));
+    }
+
+    #[test]
+    fn a_budget_that_no_installation_has_is_bounded() {
+        let units = |text: &str| {
+            let headers = [("x-rate-limit-remaining".parse().unwrap(), text.parse().unwrap())].into_iter().collect();
+            units_left(&HttpResponse { status: 200, headers, body: Vec::new().into() })
+        };
+        assert_eq!((units("-12.5"), units(" 2999.75 ")), (Some(-12.5), Some(2999.75)));
+        assert_eq!((units("-1e300"), units("1e300")), (Some(-LARGEST_BUDGET), Some(LARGEST_BUDGET)));
+        assert_eq!((units("1e999"), units("NaN"), units("-inf"), units("")), (None, None, None, None));
     }
 
     #[test]
