@@ -49,7 +49,7 @@ impl Api {
             if response.status == 401 && is_challenged(&response) { Ok(Attempt::Lost(error)) } else { Err(error) }
         };
         let response = self.access.with(cx, &self.client, ask).await?;
-        if is_other_page(path, &response) {
+        if is_other_page(path, &response).map_err(|error| error.at(&place))? {
             let error = Error::new(ErrorKind::Malformed, "the answer is another page than the one that was asked for");
             return Err(error
                 .at(place)
@@ -84,7 +84,7 @@ impl Api {
 
     /// Path and query of the next page. The token goes nowhere but to the configured origin.
     pub(crate) fn next(&self, response: &HttpResponse) -> Result<Option<String>> {
-        let Some(link) = next_link(response) else { return Ok(None) };
+        let Some(link) = next_link(response)? else { return Ok(None) };
         let path = match link.split_once("://") {
             Some((_, rest)) if self.rewrite_links => rest.find('/').map_or("/", |at| &rest[at..]),
             _ => link,
@@ -104,13 +104,13 @@ fn place(path: &str) -> String {
 }
 
 /// What remains of the token's budget, where the answer says so.
-fn units_left(response: &HttpResponse) -> Option<f64> {
+pub(crate) fn units_left(response: &HttpResponse) -> Option<f64> {
     let left: f64 = response.header("x-rate-limit-remaining")?.trim().parse().ok()?;
     left.is_finite().then(|| left.clamp(-LARGEST_BUDGET, LARGEST_BUDGET))
 }
 
 /// Canvas asks to slow down with 429, older releases with a 403 that only its text or its budget header gives away.
-fn throttled(response: &HttpResponse) -> bool {
+pub(crate) fn throttled(response: &HttpResponse) -> bool {
     const MARKER: &[u8] = b"Rate Limit Exceeded";
     match response.status {
         429 => true,
@@ -128,7 +128,7 @@ fn is_challenged(response: &HttpResponse) -> bool {
 }
 
 /// Decided by status and header, never by text: older servers translate their messages.
-fn refusal(response: &HttpResponse) -> Error {
+pub(crate) fn refusal(response: &HttpResponse) -> Error {
     if throttled(response) {
         let mut text = format!("Canvas asks to slow down (HTTP {})", response.status);
         if let Some(again) = response.asked_again() {

@@ -63,6 +63,22 @@ async fn links_that_lead_away_or_round() {
 }
 
 #[tokio::test]
+async fn a_damaged_link_is_not_the_end() {
+    let next = "<https://c.example/api/v1/audit/authentication/accounts/1?page=bookmark:x>";
+    for link in
+        [format!("{next}; rel=\"next"), format!("{next}; "), next[..40].to_owned(), format!("{next}é; rel=\"next\"")]
+    {
+        let headers = vec![("link", link.clone())];
+        let body = r#"{"events":[]}"#.to_owned();
+        let fault = Fault::Answer { status: 200, content_type: "application/json", headers, body };
+        let bench = bench(Options { faults: vec![(1..=1, fault)], ..Options::default() }, json!({})).await;
+        let error = bench.read(bench.request()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Malformed, "{link}");
+        assert!(error.hint_text().is_some());
+    }
+}
+
+#[tokio::test]
 async fn foreign_links_are_rewritten_only_when_told() {
     let options = Options { link_base: Some("http://lms.internal:3000".to_owned()), ..Options::default() };
     let bench = bench(options, json!({})).await;
