@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fedaudit_core::{EndReason, ErrorKind, PageRequest, Predicate};
-use fedaudit_testkit::canvas::{Bookmark, Course, CourseChange, GradeChange, Gradebook, Options};
+use fedaudit_testkit::canvas::{Bookmark, Course, CourseChange, Fault, GradeChange, Gradebook, Options};
 use serde_json::json;
 
 use crate::bench::{Bench, Reading, bench_of, bench_of_changes, world};
@@ -71,6 +71,17 @@ async fn course_changes_on_servers_without_the_list_by_account() {
     let reading = read(&bench, COURSE).await;
     assert_eq!(ids(&reading), once(bench.gradebook().course_changes.iter().map(|change| &change.id)));
     assert!(bench.source.check(&bench.cx).await.unwrap().denied.is_empty());
+    assert_eq!(reading.gaps, []);
+}
+
+#[tokio::test]
+async fn a_course_whose_changes_canvas_does_not_know_is_a_gap() {
+    // The first request finds out that there is no list by account.
+    let faults = vec![(2..=2, Fault::json(404, r#"{"message":"Auditors are not configured"}"#))];
+    let bench = bench_of_changes(Options { course_lists_by_account: false, faults, ..Options::default() }).await;
+    let reading = read(&bench, COURSE).await;
+    assert!(reading.notes.iter().any(|note| note.contains("cannot be read")), "{:?}", reading.notes);
+    assert_eq!(reading.gaps, [bench.request_of(COURSE).window]);
 }
 
 #[tokio::test]
