@@ -8,7 +8,7 @@ use fedaudit_core::{
 use fedaudit_transport::HttpResponse;
 use futures::future::join_all;
 
-use crate::accounts::ids;
+use crate::accounts::{ids, listed};
 use crate::api::{Api, encode};
 use crate::budget::IN_FLIGHT;
 use crate::links::Bookmark;
@@ -210,9 +210,11 @@ impl Reading<'_> {
         let target = walk.targets.remove(0);
         let list = if self.stream == Stream::Course { List::Course } else { List::GradeCourse };
         let path = target.page(self.request.window, None);
-        let (courses, next) = ids(self.cx, self.api, &path).await?;
-        let mut targets: Vec<Target> =
-            courses.iter().map(|id| Target::new(list, id).within(target.tenant.as_deref())).collect();
+        let (mut targets, next) = listed(self.cx, self.api, &path, |course| Target {
+            is_deleted: course.is_deleted(),
+            ..Target::new(list, course.id()).within(target.tenant.as_deref())
+        })
+        .await?;
         if let Some(next) = next {
             walk.courses.step(&next)?;
             targets.push(Target { link: Some(next), ..target });
@@ -237,13 +239,18 @@ impl Reading<'_> {
         for (mut target, answer) in targets.into_iter().zip(answers) {
             let response = match answer {
                 Ok(response) => response,
-                // The course log of a deleted course can be read: what has none is not known to Canvas, or it keeps no log.
-                Err(error) if error.kind() == ErrorKind::NotFound && target.list == List::Course => {
-                    remarks.missing(self.request.window, format!("the log of {target} cannot be read ({error})"));
-                    continue;
-                }
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    walk.gone.add(&target, &error);
+                    // Only the grades of deleted courses are known to have no list. Else Canvas keeps no such log, or it
+                    // stands elsewhere.
+                    if target.list == List::GradeCourse && target.is_deleted {
+                        walk.gone.add(&target, &error);
+                    } else {
+                        walk.lost.add(&target, &error);
+                        remarks.gap = Some(self.request.window);
+                        if walk.lost.count == 1 {
+                            remarks.notes.push(format!("the log of {target} cannot be read ({error})"));
+                        }
+                    }
                     continue;
                 }
                 Err(error) if error.kind() == ErrorKind::Denied => {
@@ -298,6 +305,9 @@ fn finish(decoder: Decoder<'_>, walk: &Walk, server_time: Option<Time>, mut rema
     let done = walk.targets.is_empty() && walk.crowd.is_none();
     if done && walk.gone.count > 0 {
         decoded.notes.push(format!("{} deleted courses cannot be read: {}", walk.gone.count, walk.gone.names()));
+    }
+    if done && walk.lost.count > 1 {
+        decoded.notes.push(format!("{} courses have no log that can be read: {}", walk.lost.count, walk.lost.names()));
     }
     // What was denied is an error, after everything else was handed out.
     let next =
