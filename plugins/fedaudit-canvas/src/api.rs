@@ -31,7 +31,7 @@ impl Api {
         let client = HttpClient::through(origin, &config.tls, &config.proxy)?.without_throttle_retries();
         let access = match (config.token, config.oauth) {
             (Some(token), None) => Access::Token(token),
-            (None, Some(oauth)) => Access::Refresh(oauth, Login::default()),
+            (None, Some(oauth)) => Access::Refresh(Box::new(oauth), Login::default()),
             _ => return Err(Error::new(ErrorKind::Config, "give either token or oauth")),
         };
         Ok(Self { client, access, budget: Budget::default(), rewrite_links: config.rewrite_links })

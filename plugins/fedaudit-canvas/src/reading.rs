@@ -68,13 +68,13 @@ impl Reading<'_> {
     /// The next page of a walk.
     pub(crate) async fn page(&self, mut walk: Walk) -> Result<Outcome> {
         if let Some(crowd) = walk.crowd.take() {
-            return self.crowd(walk, crowd).await.map(Outcome::Page);
+            return Box::pin(self.crowd(walk, crowd)).await.map(Outcome::Page);
         }
         match walk.targets.first().map(|target| (target.list, target.is_chosen)) {
             None => self.end(&walk).map(Outcome::Page),
             Some((List::Courses, _)) => self.courses(walk).await.map(Outcome::Page),
-            Some((List::Course | List::GradeCourse, false)) => self.several(walk).await.map(Outcome::Page),
-            Some(_) => self.list(walk).await,
+            Some((List::Course | List::GradeCourse, false)) => Box::pin(self.several(walk)).await.map(Outcome::Page),
+            Some(_) => Box::pin(self.list(walk)).await,
         }
     }
 
