@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fedaudit_core::{
-    Context, Cursor, Direction, EndReason, EventBuilder, Next, Observed, Page, PageRequest, Rejected, Time,
+    Context, Cursor, Direction, EndReason, EventBuilder, Next, Observed, Page, PageRequest, Rejected, Time, Window,
 };
 
 use crate::catalogue::hole;
@@ -87,9 +87,9 @@ impl PageReader<'_> {
             let answer = scroll::wait(cx, session, &lease, self.count(), &edge, patience).await?;
             return self.page_of(&answer, Way::Forward(edge), lease).await;
         }
-        match scroll::forward(cx, session, &lease, self.count(), &edge).await? {
+        match scroll::forward(cx, session, &lease, &filter, self.count(), &edge).await? {
             Read::Page(answer) => self.page_of(&answer, Way::Forward(edge), lease).await,
-            Read::End(answer, note) => self.end(&answer, lease, note).await,
+            Read::End(answer, doubt) => self.end(&answer, lease, &edge, filter.end, doubt).await,
         }
     }
 
@@ -128,9 +128,9 @@ impl PageReader<'_> {
             Some(lease) => lease,
             None => scroll::create(cx, session, &filter, scroll::LATEST).await?,
         };
-        match scroll::forward(cx, session, &lease, self.count(), &edge).await? {
+        match scroll::forward(cx, session, &lease, &filter, self.count(), &edge).await? {
             Read::Page(answer) => self.page_of(&answer, Way::Rest { below, edge }, lease).await,
-            Read::End(answer, note) => self.end(&answer, lease, note).await,
+            Read::End(answer, doubt) => self.end(&answer, lease, &edge, filter.end, doubt).await,
         }
     }
 
@@ -190,11 +190,22 @@ impl PageReader<'_> {
         Decoded { rows, read, rejected, holes }
     }
 
-    async fn end(&self, answer: &Answer, lease: Lease, note: Option<&str>) -> Result<Page, Failure> {
+    /// The last page. Where the end is in doubt, rows from the edge to the end of what was read may be missing.
+    async fn end(
+        &self,
+        answer: &Answer,
+        lease: Lease,
+        edge: &Edge,
+        end: Option<Time>,
+        doubt: Option<&str>,
+    ) -> Result<Page, Failure> {
         self.destroy(lease).await;
         let mut page = Page::last(EventBuilder::new(&self.cx.source_key).finish()?, EndReason::EmptyPage);
         page.observed = self.observed(answer);
-        page.observed.notes.extend(note.map(str::to_owned));
+        if let Some(doubt) = doubt {
+            page.observed.notes.push(doubt.to_owned());
+            page.observed.gap = Some(Window { from: edge.created.max(self.request.window.from), to: end });
+        }
         if self.request.cursor.is_none() {
             self.tell_of_host(&mut page.observed).await?;
         }

@@ -59,8 +59,8 @@ pub struct Options {
     /// A filter that names event classes is refused, as by a server that does not know one of them.
     pub refuse_codes: bool,
     /// Events with these keys belong to objects that the account cannot see. They are taken out after a page was made, so
-    /// that pages are short, or empty in the middle.
-    pub hidden: Option<Range<i32>>,
+    /// that pages are short, or empty in the middle or at either end. Such an account has no role at the root.
+    pub hidden: Vec<Range<i32>>,
     /// Reading forward ends after the event with this key for good, whatever the latest page holds.
     pub stops_after: Option<i32>,
     /// Collectors do not move: every page is the first one.
@@ -121,7 +121,7 @@ impl Default for Options {
             may_read_options: true,
             users_ignore_case: true,
             refuse_codes: false,
-            hidden: None,
+            hidden: Vec::new(),
             stops_after: None,
             stuck_collectors: false,
             expire_after: None,
