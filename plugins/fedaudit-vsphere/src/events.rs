@@ -14,6 +14,7 @@ use crate::filter::Filter;
 use crate::normalize::{Position, position};
 use crate::record::{Record, Records};
 use crate::redact::without_passwords;
+use crate::retention::Retention;
 use crate::scroll::{self, Read};
 use crate::session::Session;
 use crate::transcode::Declared;
@@ -44,7 +45,8 @@ pub(crate) async fn read_page(
         }
         None => Way::Forward(Edge::default()),
     };
-    let reader = PageReader { cx, session, request, filter, server };
+    let retention = session.retention(cx).await?;
+    let reader = PageReader { cx, session, request, filter, server, retention };
     match way {
         Way::Forward(edge) => reader.forward(edge).await,
         Way::Backward { edge, scrolling } => reader.backward(edge, scrolling).await,
@@ -58,6 +60,7 @@ struct PageReader<'r> {
     request: &'r PageRequest,
     filter: &'r Filter,
     server: Option<&'r str>,
+    retention: &'r Retention,
 }
 
 impl PageReader<'_> {
@@ -138,7 +141,7 @@ impl PageReader<'_> {
     async fn page_of(&self, answer: &Answer, mut way: Way, lease: Lease) -> Result<Page, Failure> {
         let mut observed = self.observed(answer);
         if self.request.cursor.is_none() {
-            self.tell_of_host(&mut observed).await?;
+            self.tell_of_retention(&mut observed).await?;
         }
         let mut values = answer.values(Declared::Event)?;
         let mut decoded = self.decode(&values, answer.document().len(), &way);
@@ -207,7 +210,7 @@ impl PageReader<'_> {
             page.observed.gap = Some(Window { from: edge.created.max(self.request.window.from), to: end });
         }
         if self.request.cursor.is_none() {
-            self.tell_of_host(&mut page.observed).await?;
+            self.tell_of_retention(&mut page.observed).await?;
         }
         Ok(page)
     }
@@ -218,13 +221,15 @@ impl PageReader<'_> {
 
     fn observed(&self, answer: &Answer) -> Observed {
         let server_time = answer.server_time();
-        let retention_floor = server_time.zip(self.session.max_age).map(|(now, age)| now.minus(age));
+        let retention_floor = self.retention.floor(server_time);
         Observed { server_time, retention_floor, ..Observed::default() }
     }
 
-    /// A host keeps its log in memory: what is older than the oldest event there is gone, and nothing else says so.
-    async fn tell_of_host(&self, observed: &mut Observed) -> Result<(), Failure> {
+    /// Where the server does not say how long it keeps events, the receipt does. A host keeps its log in memory: what is
+    /// older than the oldest event there is gone, and nothing else says so.
+    async fn tell_of_retention(&self, observed: &mut Observed) -> Result<(), Failure> {
         if !self.session.content.about.is_host() {
+            observed.notes.extend(self.retention.note());
             return Ok(());
         }
         let lease = scroll::try_create(self.cx, self.session, &Filter::default()).await?;

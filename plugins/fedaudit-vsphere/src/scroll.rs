@@ -140,15 +140,14 @@ pub(crate) async fn forward(
             return Ok(Read::Page(answer));
         }
         empty += 1;
-        let seen = match &latest {
-            Some(seen) => seen,
-            None => {
-                let seen = compare(&latest_page(cx, session, lease).await?, edge)?;
-                if seen == Latest::Silent && edge.created.is_none() && nothing_since(cx, session, filter).await? {
-                    return Ok(Read::End(answer, None));
-                }
-                latest.insert(seen)
+        let seen = if let Some(seen) = &latest {
+            seen
+        } else {
+            let seen = compare(&latest_page(cx, session, lease).await?, edge)?;
+            if seen == Latest::Silent && edge.created.is_none() && nothing_since(cx, session, filter).await? {
+                return Ok(Read::End(answer, None));
             }
+            latest.insert(seen)
         };
         match seen {
             Latest::Delivered => return Ok(Read::End(answer, None)),

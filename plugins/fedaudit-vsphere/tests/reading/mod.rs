@@ -1,6 +1,8 @@
 //! Pages and what can happen between them: everything comes, once, whatever is lost on the way; and where it cannot, that is
 //! said.
 
+#![allow(clippy::single_range_in_vec_init, reason = "one range of keys is hidden")]
+
 mod newest_first;
 
 use std::sync::Arc;
@@ -384,6 +386,15 @@ async fn retention_is_told_where_it_is_known() {
         assert_eq!(kept.retention_floor, None);
         let unknown = floor(Options { may_read_options: false, ..Options::default() }).await;
         assert_eq!((unknown.retention_floor, unknown.keys().len()), (None, 3));
+        assert!(unknown.notes[0].starts_with("retention is not known: the account may not"), "{:?}", unknown.notes);
+        assert!(known.notes.is_empty() && kept.notes.is_empty());
+        // A server that is busy at that moment is asked again.
+        let busy = floor(Options { available_first: 3, unavailable: 1, ..Options::default() }).await;
+        assert!(busy.retention_floor.is_some() && busy.notes.is_empty(), "{:?}", busy.notes);
+        let options = Options { available_first: 3, unavailable: 1000, ..Options::default() };
+        let bench = Bench::start(world_of(many(3)), options, protocol, "").await;
+        let error = bench.source.fetch(&bench.cx, &pages_of(20)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     }
 }
 
