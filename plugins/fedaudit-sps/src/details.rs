@@ -154,9 +154,9 @@ impl Details {
         };
         let round = Round { details: self, cx, walk: &walk, detail };
         if progress.queue.is_empty() {
-            round.listed(&mut progress, &mut gathered).await?;
+            Box::pin(round.listed(&mut progress, &mut gathered)).await?;
         } else {
-            round.named(&mut progress, &mut gathered).await?;
+            Box::pin(round.named(&mut progress, &mut gathered)).await?;
         }
         let over = progress.queue.is_empty() && progress.list.is_none();
         if let (0, Some((kind, text))) = (progress.read, &progress.failure)

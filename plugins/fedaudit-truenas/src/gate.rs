@@ -151,7 +151,7 @@ impl Gate {
     /// The connection; opened and logged in if there is none.
     pub(crate) async fn connection(&self, cx: &Context) -> Result<Arc<Connection>> {
         self.login.forget_if(|connection| connection.rpc.is_over()).await;
-        self.login.get(cx, self.open(cx)).await
+        self.login.get(cx, Box::pin(self.open(cx))).await
     }
 
     /// Calls a method, with one new login where the old one was lost. Only for calls that change nothing.
@@ -190,7 +190,7 @@ impl Gate {
         {
             return Err(error.clone());
         }
-        let opened = self.open_now(cx).await;
+        let opened = Box::pin(self.open_now(cx)).await;
         *rest = opened.as_ref().err().and_then(|error| {
             let span = match error.kind() {
                 ErrorKind::RateLimited => THROTTLED_FOR,
