@@ -37,7 +37,7 @@ pub fn retry_after(response: &HttpResponse, cx: &Context) -> Option<Duration> {
 
 /// The same, a little later: readers that were told the same moment must not all come back in it.
 pub(crate) fn wait_asked_for(response: &HttpResponse, cx: &Context) -> Option<Duration> {
-    retry_after(response, cx).map(|wait| wait + jitter())
+    retry_after(response, cx).map(|wait| wait.saturating_add(jitter()))
 }
 
 /// A few milliseconds that differ from call to call.

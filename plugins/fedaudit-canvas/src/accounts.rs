@@ -2,6 +2,7 @@
 
 use fedaudit_core::{Context, Error, ErrorKind, Result, Time};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::api::{Api, encode};
 use crate::walk::Circle;
@@ -42,6 +43,18 @@ pub(crate) struct AccountObject<'a> {
 pub(crate) struct Identified<'a> {
     #[serde(borrow)]
     id: Scalar<'a>,
+    #[serde(borrow)]
+    workflow_state: Option<&'a RawValue>,
+}
+
+impl Identified<'_> {
+    pub(crate) fn id(&self) -> &str {
+        self.id.text()
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.workflow_state.is_some_and(|state| state.get() == r#""deleted""#)
+    }
 }
 
 #[derive(Deserialize)]
@@ -127,10 +140,19 @@ async fn all<T>(
 
 /// The ids in one page of a list of objects, and where the next page is.
 pub(crate) async fn ids(cx: &Context, api: &Api, path: &str) -> Result<(Vec<String>, Option<String>)> {
+    listed(cx, api, path, |object| object.id().to_owned()).await
+}
+
+/// What is picked of each object in one page of a list, and where the next page is.
+pub(crate) async fn listed<T>(
+    cx: &Context,
+    api: &Api,
+    path: &str,
+    pick: impl Fn(&Identified<'_>) -> T,
+) -> Result<(Vec<T>, Option<String>)> {
     let response = api.get(cx, path).await?;
     let objects: Vec<Identified<'_>> = parse(&response.body)?;
-    let ids = objects.iter().map(|object| object.id.text().to_owned()).collect();
-    Ok((ids, api.next(&response)?))
+    Ok((objects.iter().map(pick).collect(), api.next(&response)?))
 }
 
 impl Account {

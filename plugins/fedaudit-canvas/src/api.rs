@@ -14,6 +14,8 @@ use crate::login::Access;
 
 /// A request is refused by the budget so often before that is an error.
 const REFUSALS: usize = 6;
+/// Thirty times what the largest installations are said to allow. A figure beyond it would outweigh all later ones.
+pub(crate) const LARGEST_BUDGET: f64 = 1e5;
 
 /// The wire to one Canvas installation.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ impl Api {
             HttpClient::through(origin, &config.tls, &config.proxy)?.remembering(spoken).without_throttle_retries();
         let access = match (config.token, config.oauth) {
             (Some(token), None) => Access::Token(token),
-            (None, Some(oauth)) => Access::Refresh(oauth, Login::default()),
+            (None, Some(oauth)) => Access::Refresh(Box::new(oauth), Login::default()),
             _ => return Err(Error::new(ErrorKind::Config, "give either token or oauth")),
         };
         Ok(Self { client, access, budget: Budget::default(), rewrite_links: config.rewrite_links })
@@ -48,7 +50,7 @@ impl Api {
             if response.status == 401 && is_challenged(&response) { Ok(Attempt::Lost(error)) } else { Err(error) }
         };
         let response = self.access.with(cx, &self.client, ask).await?;
-        if is_other_page(path, &response) {
+        if is_other_page(path, &response).map_err(|error| error.at(&place))? {
             let error = Error::new(ErrorKind::Malformed, "the answer is another page than the one that was asked for");
             return Err(error
                 .at(place)
@@ -83,7 +85,7 @@ impl Api {
 
     /// Path and query of the next page. The token goes nowhere but to the configured origin.
     pub(crate) fn next(&self, response: &HttpResponse) -> Result<Option<String>> {
-        let Some(link) = next_link(response) else { return Ok(None) };
+        let Some(link) = next_link(response)? else { return Ok(None) };
         let path = match link.split_once("://") {
             Some((_, rest)) if self.rewrite_links => rest.find('/').map_or("/", |at| &rest[at..]),
             _ => link,
@@ -103,12 +105,13 @@ fn place(path: &str) -> String {
 }
 
 /// What remains of the token's budget, where the answer says so.
-fn units_left(response: &HttpResponse) -> Option<f64> {
-    response.header("x-rate-limit-remaining")?.trim().parse().ok().filter(|left: &f64| left.is_finite())
+pub(crate) fn units_left(response: &HttpResponse) -> Option<f64> {
+    let left: f64 = response.header("x-rate-limit-remaining")?.trim().parse().ok()?;
+    left.is_finite().then(|| left.clamp(-LARGEST_BUDGET, LARGEST_BUDGET))
 }
 
 /// Canvas asks to slow down with 429, older releases with a 403 that only its text or its budget header gives away.
-fn throttled(response: &HttpResponse) -> bool {
+pub(crate) fn throttled(response: &HttpResponse) -> bool {
     const MARKER: &[u8] = b"Rate Limit Exceeded";
     match response.status {
         429 => true,
@@ -126,7 +129,7 @@ fn is_challenged(response: &HttpResponse) -> bool {
 }
 
 /// Decided by status and header, never by text: older servers translate their messages.
-fn refusal(response: &HttpResponse) -> Error {
+pub(crate) fn refusal(response: &HttpResponse) -> Error {
     if throttled(response) {
         let mut text = format!("Canvas asks to slow down (HTTP {})", response.status);
         if let Some(again) = response.asked_again() {
@@ -185,6 +188,17 @@ mod tests {
         assert!(answer(403, "{}", Some("0.0")) && answer(403, "{}", Some(" -12.5 ")));
         assert!(!answer(403, "{}", Some("0.1")) && !answer(403, "{}", None) && !answer(403, "{}", Some("NaN")));
         assert!(!answer(200, "Rate Limit Exceeded", Some("-3")) && !answer(401, "", Some("0")));
+    }
+
+    #[test]
+    fn a_budget_that_no_installation_has_is_bounded() {
+        let units = |text: &str| {
+            let headers = [("x-rate-limit-remaining".parse().unwrap(), text.parse().unwrap())].into_iter().collect();
+            units_left(&HttpResponse { status: 200, headers, body: Vec::new().into() })
+        };
+        assert_eq!((units("-12.5"), units(" 2999.75 ")), (Some(-12.5), Some(2999.75)));
+        assert_eq!((units("-1e300"), units("1e300")), (Some(-LARGEST_BUDGET), Some(LARGEST_BUDGET)));
+        assert_eq!((units("1e999"), units("NaN"), units("-inf"), units("")), (None, None, None, None));
     }
 
     #[test]

@@ -27,6 +27,8 @@ const PLENTY: f64 = 8.0 * RESERVED;
 /// After a refusal it takes so many answers until one more request is tried in flight.
 const CALM: u32 = 1000;
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// Longer than any deadline, and still a moment that a clock can count.
+const FOREVER: Duration = Duration::from_hours(24 * 365 * 10);
 
 /// The budget of one token.
 #[derive(Default)]
@@ -183,7 +185,7 @@ impl Pace {
         self.allowed = (((free.min(self.best) - SPARE) / RESERVED) as usize).clamp(1, IN_FLIGHT);
         if seen <= 0.0 {
             // Above the mark by other costs than reservations: the next request would be refused.
-            self.pause(now, Duration::from_secs_f64((1.0 - seen) / OUTFLOW).min(LONGEST_WAIT));
+            self.pause(now, bounded((1.0 - seen) / OUTFLOW));
         }
     }
 
@@ -202,15 +204,20 @@ impl Pace {
             self.ceiling = (self.in_flight.min(self.ceiling) / 2).max(1);
             let missing = (RESERVED - remaining.unwrap_or(RESERVED)).max(0.0) / OUTFLOW;
             let doubled = missing.max(1.0) * f64::from(1 << (self.in_a_row - 1).min(6));
-            let wait = asked.unwrap_or_else(|| Duration::from_secs_f64(doubled * (1.0 + jitter)).min(LONGEST_WAIT));
+            let wait = asked.unwrap_or_else(|| bounded(doubled * (1.0 + jitter)));
             self.pause(now, wait);
         }
         self.resume.map_or(Duration::ZERO, |resume| resume.saturating_duration_since(now))
     }
 
     fn pause(&mut self, now: Instant, wait: Duration) {
-        self.resume = self.resume.max(Some(now + wait));
+        self.resume = self.resume.max(Some(now + wait.min(FOREVER)));
     }
+}
+
+/// So many seconds, but no longer than the longest wait, also where the figure is none that a duration can hold.
+fn bounded(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).map_or(LONGEST_WAIT, |wait| wait.min(LONGEST_WAIT))
 }
 
 /// Up to a quarter, so that several programs do not come back at once.
@@ -290,5 +297,24 @@ mod tests {
         assert_eq!(refuse(None, Some(Duration::from_secs(2))), 2);
         let mut pace = busy(1);
         assert_eq!(pace.refused(0, None, None, 0.0, now).as_secs(), 1);
+    }
+
+    #[test]
+    fn no_figure_is_too_large() {
+        let now = Instant::now();
+        let wildest = [f64::MIN, f64::MAX, f64::NEG_INFINITY, f64::INFINITY, f64::NAN, -1e300];
+        for figure in wildest {
+            let mut pace = busy(1);
+            pace.answered(Some(figure), now);
+            assert!(pace.resume.is_none_or(|resume| resume <= now + LONGEST_WAIT), "{figure}");
+            assert!((1..=IN_FLIGHT).contains(&pace.allowed));
+            let mut pace = busy(1);
+            let wait = pace.refused(0, Some(figure), None, 0.25, now);
+            assert!(wait >= Duration::from_secs(1) && wait <= LONGEST_WAIT, "{figure}: {wait:?}");
+        }
+        let mut pace = busy(1);
+        let asked = Duration::from_secs(u64::MAX);
+        assert!(pace.refused(0, None, Some(asked), 0.0, now) > PATIENCE);
+        assert!(matches!(pace.enter(now), Turn::At(_)));
     }
 }

@@ -1,15 +1,22 @@
 //! Fuzz targets for everything that Canvas sends. `docs/fuzzing.md` tells how they run.
 
-use fedaudit_core::{Cursor, StreamKind, Time, Window};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use fedaudit_core::{Clock, Context, Cursor, ErrorKind, StreamKind, Time, Window};
 use fedaudit_fuzz::Depth;
 use fedaudit_testkit::conformance::{texts, unsound};
-use fedaudit_transport::HttpResponse;
+use fedaudit_transport::{HttpResponse, PATIENCE, retry_after};
+use futures::FutureExt as _;
+use http::{HeaderName, HeaderValue};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::accounts::{AccountObject, Identified, UserObject, parse};
+use crate::api::{Api, LARGEST_BUDGET, refusal, throttled, units_left};
+use crate::budget::Budget;
 use crate::config::Config;
-use crate::links::{Bookmark, is_other_page, link_in, next_link};
+use crate::links::{Bookmark, is_other_page, link_in};
 use crate::normalize::{Decoder, Edge, Frame, Ties, Twice, identities};
 use crate::stream::Stream;
 use crate::walk::Walk;
@@ -76,25 +83,99 @@ fn document() {
     });
 }
 
-/// A link is a piece of its header between angle brackets, and written anew it is the same link.
+/// A link is a piece of its header between angle brackets, and written anew it is the same link, of which no beginning is
+/// the end of a list.
 #[test]
 fn links() {
     fedaudit_fuzz::target!("links", |input| {
         let text = String::from_utf8_lossy(input);
         for rel in ["next", "current"] {
-            let Some(link) = link_in(&text, rel) else { continue };
+            let Ok(Some(link)) = link_in(&text, rel) else { continue };
             assert!(text.contains(&format!("<{link}>")));
-            assert_eq!(link_in(&format!("<x>; rel=\"other\",<{link}>; rel=\"{rel}\""), rel), Some(link));
+            let whole = format!("<x>; rel=\"other\",<{link}>; rel=\"{rel}\"");
+            assert_eq!(link_in(&whole, rel).expect("whole"), Some(link));
+            let second = whole.find(",<").expect("two links") + 2;
+            let mut ends = (second..whole.len()).filter(|end| whole.is_char_boundary(*end));
+            assert!(ends.all(|end| link_in(&whole[..end], rel).is_err()));
             let _ = Bookmark::of(link);
         }
-        if let Ok(value) = text.parse() {
-            let headers = [("link".parse().unwrap(), value)].into_iter().collect();
-            let response = HttpResponse { status: 200, headers, body: b"[]".to_vec().into() };
-            let next = next_link(&response);
-            assert!(next == link_in(&text, "next") || !text.is_ascii());
-            let _ = is_other_page("/api/v1/x?page=bookmark:a", &response);
+        Depth::reached(matches!(link_in(&text, "next"), Ok(Some(_))))
+    });
+}
+
+/// A connection to nowhere.
+static API: LazyLock<Api> = LazyLock::new(|| {
+    let config: Config = toml::from_str("url = \"https://c.example\"\ntoken = \"env:T\"").expect("a configuration");
+    Api::new(config.origin().expect("an origin"), config).expect("a client")
+});
+
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> Time {
+        NOW
+    }
+}
+
+/// A status line, then headers.
+fn response(input: &[u8]) -> HttpResponse {
+    let mut lines = input.split(|byte| *byte == b'\n');
+    let status = lines.next().and_then(|line| std::str::from_utf8(line).ok()?.parse().ok()).unwrap_or(200);
+    let header = |line: &[u8]| {
+        let colon = line.windows(2).position(|pair| pair == b": ")?;
+        let value = HeaderValue::from_bytes(&line[colon + 2..]).ok()?;
+        Some((HeaderName::from_bytes(&line[..colon]).ok()?, value))
+    };
+    HttpResponse { status, headers: lines.filter_map(header).collect(), body: b"[]".to_vec().into() }
+}
+
+/// Everything that is read of an answer's head: the end of a list is the end of it, the pace stays one that can be kept, and
+/// a pause is as long as was asked for or as a reader waits.
+#[test]
+fn headers() {
+    fedaudit_fuzz::target!("headers", |input| {
+        let response = response(input);
+        let cx = Context {
+            source: "s".into(),
+            source_key: "k".into(),
+            clock: Arc::new(Noon),
+            deadline: None,
+            meter: Arc::default(),
+        };
+        let links: Vec<&[u8]> = response.headers.get_all("link").iter().map(HeaderValue::as_bytes).collect();
+        let next = API.next(&response);
+        match &next {
+            Ok(Some(path)) => assert!(path.starts_with("/api/v1/")),
+            // Whatever begins also ends.
+            Ok(None) => assert!(links.iter().all(|header| {
+                let header = String::from_utf8_lossy(header);
+                header.is_ascii()
+                    && header.matches('"').count().is_multiple_of(2)
+                    && header.contains('<') <= header.contains('>')
+            })),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Malformed),
         }
-        Depth::reached(link_in(&text, "next").is_some())
+        let _ = is_other_page("/api/v1/x?page=bookmark:a", &response);
+        let units = units_left(&response);
+        assert!(units.is_none_or(|units| units.abs() <= LARGEST_BUDGET));
+        assert!(throttled(&response) == (response.status == 429) || response.status == 403);
+        assert_eq!(refusal(&response).kind() == ErrorKind::RateLimited, throttled(&response));
+        let challenged = response.status == 401 && response.headers.contains_key("www-authenticate");
+        assert!(!challenged || refusal(&response).kind() == ErrorKind::Unauthenticated);
+        let budget = Budget::default();
+        let permits: Vec<_> = (0..3).filter_map(|_| budget.admit(&cx).now_or_never()?.ok()).collect();
+        assert_eq!(permits.len(), 3);
+        for permit in permits {
+            permit.answered(units);
+        }
+        let asked = retry_after(&response, &cx);
+        let budget = Budget::default();
+        let wait = budget.admit(&cx).now_or_never().expect("nobody before").expect("a turn").refused(units, asked);
+        match asked {
+            Some(asked) => assert!(wait >= asked.min(PATIENCE) && wait <= asked),
+            None => assert!(wait >= Duration::from_secs(1) && wait <= Duration::from_mins(1)),
+        }
+        Depth::reached(matches!(next, Ok(Some(_))) || units.is_some() || asked.is_some())
     });
 }
 

@@ -150,6 +150,10 @@ mod tests {
         let all = info(&origin, &Stream::ALL);
         assert_eq!(all.streams.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), Stream::ALL.map(Stream::name));
         assert!(all.streams[0].blind_spots.len() < log.blind_spots.len());
+        let says = |stream: usize, words: &str| {
+            all.streams[stream].blind_spots.iter().any(|spot| spot.predicates.is_empty() && spot.reason.contains(words))
+        };
+        assert!(says(1, "very long values") && says(2, "deleted courses") && says(2, "anonymous grading"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(crate) enum Access {
     /// It is configured. It is read for each request: there is no login that could be shared or lost.
     Token(SecretRef),
     /// It is bought.
-    Refresh(OAuth, Login<Bought>),
+    Refresh(Box<OAuth>, Login<Bought>),
 }
 
 /// A bought access token.

@@ -8,7 +8,7 @@ use fedaudit_core::{
 use fedaudit_transport::HttpResponse;
 use futures::future::join_all;
 
-use crate::accounts::ids;
+use crate::accounts::{ids, listed};
 use crate::api::{Api, encode};
 use crate::budget::IN_FLIGHT;
 use crate::links::Bookmark;
@@ -30,20 +30,51 @@ struct Taken {
     seen: Seen,
     next: Option<String>,
     crowd: Option<Crowd>,
+    remarks: Remarks,
+}
+
+/// What the receipt should tell of a page besides its rows.
+#[derive(Default)]
+struct Remarks {
     notes: Vec<String>,
+    /// Where rows may be missing.
+    gap: Option<Window>,
+}
+
+impl Remarks {
+    fn note(note: String) -> Self {
+        Self { notes: vec![note], gap: None }
+    }
+
+    /// Rows of this window may be missing, and why.
+    fn missing(&mut self, window: Window, why: String) {
+        self.append(Self { notes: vec![why], gap: Some(window) });
+    }
+
+    /// Two gaps become one that holds both: a page names only one.
+    fn append(&mut self, other: Self) {
+        self.notes.extend(other.notes);
+        self.gap = match (self.gap, other.gap) {
+            (Some(one), Some(two)) => {
+                let from = one.from.zip(two.from).map(|(one, two)| one.min(two));
+                Some(Window { from, to: one.to.zip(two.to).map(|(one, two)| one.max(two)) })
+            }
+            (one, two) => one.or(two),
+        };
+    }
 }
 
 impl Reading<'_> {
     /// The next page of a walk.
     pub(crate) async fn page(&self, mut walk: Walk) -> Result<Outcome> {
         if let Some(crowd) = walk.crowd.take() {
-            return self.crowd(walk, crowd).await.map(Outcome::Page);
+            return Box::pin(self.crowd(walk, crowd)).await.map(Outcome::Page);
         }
         match walk.targets.first().map(|target| (target.list, target.is_chosen)) {
             None => self.end(&walk).map(Outcome::Page),
             Some((List::Courses, _)) => self.courses(walk).await.map(Outcome::Page),
-            Some((List::Course | List::GradeCourse, false)) => self.several(walk).await.map(Outcome::Page),
-            Some(_) => self.list(walk).await,
+            Some((List::Course | List::GradeCourse, false)) => Box::pin(self.several(walk)).await.map(Outcome::Page),
+            Some(_) => Box::pin(self.list(walk)).await,
         }
     }
 
@@ -77,7 +108,7 @@ impl Reading<'_> {
         let frontier = taken.seen.last.filter(|_| bounded && taken.next.is_some()).map(end_of_second);
         walk.follow(taken.next)?;
         walk.crowd = taken.crowd;
-        let page = finish(decoder, &walk, response.server_time(), taken.notes)?;
+        let page = finish(decoder, &walk, response.server_time(), taken.remarks)?;
         Ok(Outcome::Page(Page { frontier, ..page }))
     }
 
@@ -92,7 +123,7 @@ impl Reading<'_> {
         ties: &mut Ties,
     ) -> Result<Taken> {
         let tenant = target.tenant.as_deref();
-        let mut taken = Taken { seen: Seen::default(), next, crowd: None, notes: Vec::new() };
+        let mut taken = Taken { seen: Seen::default(), next, crowd: None, remarks: Remarks::default() };
         if taken.next.as_deref().is_none_or(|link| Bookmark::of(link) == Bookmark::Row) {
             taken.seen = decoder.add(&response.body, tenant, ties, Twice::Never)?;
             return Ok(taken);
@@ -109,10 +140,11 @@ impl Reading<'_> {
             if target.list == List::Account {
                 taken.crowd = Some(Crowd { account: target.id.clone(), edge, users: None });
             } else {
-                taken.notes.push(format!(
+                let why = format!(
                     "more than {PER_PAGE} events of {target} at {from}: this Canvas release cannot page inside a second, some \
                      are missing"
-                ));
+                );
+                taken.remarks.missing(second, why);
             }
         }
         Ok(taken)
@@ -127,17 +159,23 @@ impl Reading<'_> {
             .clone()
             .unwrap_or_else(|| format!("/api/v1/accounts/{}/users?per_page={PER_PAGE}", encode(&crowd.account)));
         let mut decoder = Decoder::new(self.frame);
-        let mut notes = vec![format!(
-            "more than {PER_PAGE} events at {from}: this Canvas release cannot page inside a second, so it was read user by \
-             user; those of deleted users may be missing"
-        )];
+        // Nothing tells whether the users that are listed are all who were there.
+        let mut remarks = Remarks::default();
         let (users, next) = match ids(self.cx, self.api, &path).await {
-            Ok(page) => page,
+            Ok(page) => {
+                let why = format!(
+                    "more than {PER_PAGE} events at {from}: this Canvas release cannot page inside a second, so it was read \
+                     user by user; those of deleted users may be missing"
+                );
+                remarks.missing(second, why);
+                page
+            }
             Err(error) if matches!(error.kind(), ErrorKind::Denied | ErrorKind::NotFound) => {
-                notes = vec![format!(
+                let why = format!(
                     "more than {PER_PAGE} events at {from}: this Canvas release cannot page inside a second, and the users \
                      cannot be listed ({error}): some events are missing"
-                )];
+                );
+                remarks.missing(second, why);
                 (Vec::new(), None)
             }
             Err(error) => return Err(error),
@@ -149,11 +187,12 @@ impl Reading<'_> {
                 Ok(response) => {
                     decoder.add(&response.body, None, &mut Ties::default(), Twice::Skip(&crowd.edge))?;
                     if self.api.next(&response)?.is_some() {
-                        notes.push(format!("more than {PER_PAGE} events of user {user} at {from}: some are missing"));
+                        let why = format!("more than {PER_PAGE} events of user {user} at {from}: some are missing");
+                        remarks.missing(second, why);
                     }
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::Denied | ErrorKind::NotFound) => {
-                    notes.push(format!("events of user {user} at {from} cannot be read ({error})"));
+                    remarks.missing(second, format!("events of user {user} at {from} cannot be read ({error})"));
                 }
                 Err(error) => return Err(error),
             }
@@ -163,7 +202,7 @@ impl Reading<'_> {
             crowd.users = Some(next);
             walk.crowd = Some(crowd);
         }
-        finish(decoder, &walk, None, notes)
+        finish(decoder, &walk, None, remarks)
     }
 
     /// One page of courses: each becomes a list.
@@ -171,16 +210,18 @@ impl Reading<'_> {
         let target = walk.targets.remove(0);
         let list = if self.stream == Stream::Course { List::Course } else { List::GradeCourse };
         let path = target.page(self.request.window, None);
-        let (courses, next) = ids(self.cx, self.api, &path).await?;
-        let mut targets: Vec<Target> =
-            courses.iter().map(|id| Target::new(list, id).within(target.tenant.as_deref())).collect();
+        let (mut targets, next) = listed(self.cx, self.api, &path, |course| Target {
+            is_deleted: course.is_deleted(),
+            ..Target::new(list, course.id()).within(target.tenant.as_deref())
+        })
+        .await?;
         if let Some(next) = next {
             walk.courses.step(&next)?;
             targets.push(Target { link: Some(next), ..target });
         }
         targets.append(&mut walk.targets);
         walk.targets = targets;
-        finish(Decoder::new(self.frame), &walk, None, Vec::new())
+        finish(Decoder::new(self.frame), &walk, None, Remarks::default())
     }
 
     /// The next pages of some short lists that have nothing to do with each other, side by side.
@@ -194,12 +235,22 @@ impl Reading<'_> {
         let mut decoder = Decoder::new(self.frame);
         let mut rest = Vec::new();
         let mut server_time = None;
-        let mut notes = Vec::new();
+        let mut remarks = Remarks::default();
         for (mut target, answer) in targets.into_iter().zip(answers) {
             let response = match answer {
                 Ok(response) => response,
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    walk.gone.add(&target, &error);
+                    // Only the grades of deleted courses are known to have no list. Else Canvas keeps no such log, or it
+                    // stands elsewhere.
+                    if target.list == List::GradeCourse && target.is_deleted {
+                        walk.gone.add(&target, &error);
+                    } else {
+                        walk.lost.add(&target, &error);
+                        remarks.gap = Some(self.request.window);
+                        if walk.lost.count == 1 {
+                            remarks.notes.push(format!("the log of {target} cannot be read ({error})"));
+                        }
+                    }
                     continue;
                 }
                 Err(error) if error.kind() == ErrorKind::Denied => {
@@ -211,7 +262,7 @@ impl Reading<'_> {
             server_time = response.server_time();
             let next = self.api.next(&response)?;
             let taken = self.take(&mut decoder, &target, &response, next, &mut Ties::default()).await?;
-            notes.extend(taken.notes);
+            remarks.append(taken.remarks);
             if let Some(next) = taken.next {
                 if target.link.as_ref() == Some(&next) {
                     return Err(Error::new(ErrorKind::Malformed, "the list links to the page that was just read"));
@@ -222,7 +273,7 @@ impl Reading<'_> {
         }
         rest.append(&mut walk.targets);
         walk.targets = rest;
-        finish(decoder, &walk, server_time, notes)
+        finish(decoder, &walk, server_time, remarks)
     }
 
     /// There is nothing left to read.
@@ -243,17 +294,20 @@ impl Reading<'_> {
 
     /// A page without rows that goes on with other lists.
     pub(crate) fn elsewhere(&self, walk: &Walk, note: String) -> Result<Page> {
-        finish(Decoder::new(self.frame), walk, None, vec![note])
+        finish(Decoder::new(self.frame), walk, None, Remarks::note(note))
     }
 }
 
 /// A page and where it leads.
-fn finish(decoder: Decoder<'_>, walk: &Walk, server_time: Option<Time>, mut notes: Vec<String>) -> Result<Page> {
+fn finish(decoder: Decoder<'_>, walk: &Walk, server_time: Option<Time>, mut remarks: Remarks) -> Result<Page> {
     let mut decoded = decoder.finish()?;
-    decoded.notes.append(&mut notes);
+    decoded.notes.append(&mut remarks.notes);
     let done = walk.targets.is_empty() && walk.crowd.is_none();
     if done && walk.gone.count > 0 {
         decoded.notes.push(format!("{} deleted courses cannot be read: {}", walk.gone.count, walk.gone.names()));
+    }
+    if done && walk.lost.count > 1 {
+        decoded.notes.push(format!("{} courses have no log that can be read: {}", walk.lost.count, walk.lost.names()));
     }
     // What was denied is an error, after everything else was handed out.
     let next =
@@ -262,7 +316,13 @@ fn finish(decoder: Decoder<'_>, walk: &Walk, server_time: Option<Time>, mut note
         rows: decoded.rows,
         next,
         frontier: None,
-        observed: Observed { server_time, records: decoded.records, notes: decoded.notes, ..Observed::default() },
+        observed: Observed {
+            server_time,
+            records: decoded.records,
+            gap: remarks.gap,
+            notes: decoded.notes,
+            ..Observed::default()
+        },
         rejected: decoded.rejected,
     })
 }

@@ -69,6 +69,9 @@ pub(crate) struct Target {
     /// Stands in for everything because the question names it; if it cannot be read, everything is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_chosen: bool,
+    /// A course that was deleted: Canvas does not show the grades of those.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_deleted: bool,
     /// Path and query of its next page; none for the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) link: Option<String>,
@@ -76,7 +79,7 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn new(list: List, id: &str) -> Self {
-        Self { list, id: id.to_owned(), tenant: None, is_chosen: false, link: None }
+        Self { list, id: id.to_owned(), tenant: None, is_chosen: false, is_deleted: false, link: None }
     }
 
     /// A list of this root account, or of something in it.
@@ -161,9 +164,12 @@ pub(crate) struct Walk {
     /// Courses that could not be read.
     #[serde(default)]
     pub(crate) denied: LeftOut,
-    /// Courses that Canvas does not know any more.
+    /// Deleted courses, which have no list.
     #[serde(default)]
     pub(crate) gone: LeftOut,
+    /// Courses that should have a list.
+    #[serde(default)]
+    pub(crate) lost: LeftOut,
 }
 
 /// A second with more events than a page holds.

@@ -2,10 +2,11 @@
 //! number, and few are asked for at once. A session whose list is refused costs its own rows, never those of the others.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fedaudit_core::{
     Context, Cursor, EndReason, Error, ErrorKind, EventBuilder, Next, Observed, Operator, Page, PageRequest, Rejected,
-    Result,
+    Result, Window,
 };
 use fedaudit_transport::HttpResponse;
 use futures::StreamExt as _;
@@ -19,7 +20,7 @@ use crate::filter;
 use crate::object::Tape;
 use crate::position::Position;
 use crate::record::Record;
-use crate::scan::Walk;
+use crate::scan::{Walk, misses};
 
 /// Sessions whose lists make one page.
 const SESSIONS_PER_PAGE: usize = 16;
@@ -85,6 +86,8 @@ struct Gathered {
     rejected: Vec<Rejected>,
     gone: usize,
     outside: usize,
+    /// Lists that ended with a link to another list.
+    astray: usize,
     not_indexed: BTreeMap<String, usize>,
 }
 
@@ -124,6 +127,7 @@ impl Details {
             rejected: Vec::new(),
             gone: 0,
             outside: 0,
+            astray: 0,
             not_indexed: BTreeMap::new(),
         };
         if request.count_only || request.window.is_empty() {
@@ -150,9 +154,9 @@ impl Details {
         };
         let round = Round { details: self, cx, walk: &walk, detail };
         if progress.queue.is_empty() {
-            round.listed(&mut progress, &mut gathered).await?;
+            Box::pin(round.listed(&mut progress, &mut gathered)).await?;
         } else {
-            round.named(&mut progress, &mut gathered).await?;
+            Box::pin(round.named(&mut progress, &mut gathered)).await?;
         }
         let over = progress.queue.is_empty() && progress.list.is_none();
         if let (0, Some((kind, text))) = (progress.read, &progress.failure)
@@ -212,8 +216,9 @@ impl Round<'_> {
                         gathered.observed.server_time = response.server_time();
                         documents.push((key, *offset, response));
                     }
-                    // It is another source's session, or was cleaned up.
-                    404 => gathered.gone += usize::from(*offset > 0),
+                    // It is another source's session, or was cleaned up before anybody asked.
+                    404 if *offset == 0 => {}
+                    404 => gathered.gone(walk.window),
                     _ => gathered.missed(progress, detail, key, walk.api.refused(&response, &path))?,
                 },
                 Err(error) => gathered.missed(progress, detail, key, error)?,
@@ -278,7 +283,7 @@ impl Round<'_> {
                     progress.queue.push((parent.record.key.clone().into_owned(), offset));
                     progress.succeeded();
                 }
-                Stop::Gone => gathered.gone += 1,
+                Stop::Gone => gathered.gone(reach(detail, &parent.record).intersect(&walk.window)),
                 Stop::Failed(error) => gathered.missed(progress, detail, parent.record.raw, error)?,
             }
         }
@@ -295,6 +300,12 @@ fn concerns(detail: Detail, record: &Record<'_>, walk: &Walk<'_>) -> bool {
         }
         _ => record.overlaps(&walk.window),
     }
+}
+
+/// Where entries of a session's list lie.
+fn reach(detail: Detail, record: &Record<'_>) -> Window {
+    let last = record.end.time.filter(|_| detail != Detail::TrailDownloads);
+    Window { from: record.start.time, to: last.map(|last| last.plus(Duration::from_micros(1))) }.spanned()
 }
 
 /// The sessions that the question names.
@@ -342,9 +353,17 @@ async fn read_list(cx: &Context, api: &Api, detail: Detail, key: &str, mut offse
         let (received, more) = match serde_json::from_slice::<List<'_>>(&response.body) {
             Ok(list) => {
                 let received = list.items.len() as u64;
-                let hits = list.meta.match_count.unwrap_or(0);
+                let named = list.meta.match_count.is_some_and(|hits| hits > offset + received);
                 let full = received >= LARGEST_PAGE as u64;
-                (received, received > 0 && (full || hits > offset + received || list.meta.next.is_some()))
+                let next = list.meta.next.as_deref();
+                // A part without entries does not move on; a link to another list says nothing of this one.
+                if received == 0 && (named || next.is_some_and(|link| leads_to(link, detail))) {
+                    break Stop::Failed(Error::new(
+                        ErrorKind::Malformed,
+                        format!("no entries came from the {offset}th on, but more are named"),
+                    ));
+                }
+                (received, received > 0 && (full || named || next.is_some()))
             }
             Err(error) => break Stop::Failed(api.unreadable(&response, &error, &path)),
         };
@@ -358,6 +377,11 @@ async fn read_list(cx: &Context, api: &Api, detail: Detail, key: &str, mut offse
         }
     };
     Reading { parts, stop }
+}
+
+/// Whether a link leads to a list of this kind.
+fn leads_to(link: &str, detail: Detail) -> bool {
+    link.split('?').next().and_then(|path| path.rsplit('/').next()) == Some(detail.path())
 }
 
 fn same_items(a: &HttpResponse, b: &HttpResponse) -> bool {
@@ -383,6 +407,7 @@ impl Gathered {
             let list: List<'_> = serde_json::from_slice(&part.body)
                 .map_err(|error| Error::new(ErrorKind::Malformed, format!("the list cannot be read: {error}")))?;
             entries += list.items.len();
+            self.astray += usize::from(list.items.is_empty() && list.meta.next.is_some());
             self.observed.server_time = part.server_time().or(self.observed.server_time);
             for item in list.items {
                 match terms.push(&mut self.rows, session, item.get(), &mut seen) {
@@ -393,6 +418,12 @@ impl Gathered {
         }
         self.observed.records += entries as u64;
         Ok(entries)
+    }
+
+    /// A session was there when the reading began, and its entries are not any more.
+    fn gone(&mut self, window: Window) {
+        self.gone += 1;
+        misses(&mut self.observed, window);
     }
 
     /// A recording without events: did nothing happen, or was it not indexed?
@@ -428,6 +459,9 @@ impl Gathered {
                 "{} {list} lie outside their sessions: naive_time_zone may not be the zone of the appliance",
                 self.outside
             ));
+        }
+        if self.astray > 0 {
+            notes.push(format!("{} {list} ended with a link to another list; it was not followed", self.astray));
         }
         for (status, count) in &self.not_indexed {
             notes.push(format!("events of {count} recordings are not known, they are not indexed ({status})"));

@@ -94,6 +94,8 @@ pub(crate) struct Step {
     pub(crate) end: Option<EndReason>,
     /// What the receipt should tell.
     pub(crate) note: Option<&'static str>,
+    /// Whether sessions that began at the last instant of the page may be missing.
+    pub(crate) crowd: bool,
 }
 
 const NO_ORDER: &str = "the appliance did not sort the list as asked; it was read to the end";
@@ -141,7 +143,7 @@ impl Position {
                 return Err(circles());
             }
             self.begin_again()?;
-            return Ok(Step { take: 0, end: None, note: Some(MOVED) });
+            return Ok(Step { take: 0, end: None, note: Some(MOVED), crowd: false });
         }
         if backward && !self.unordered && !unordered {
             return Err(circles());
@@ -157,6 +159,7 @@ impl Position {
         let ordered = !self.unordered && (self.list_last.is_some() || starts.len() > 1);
         let past = ordered && matches!((latest, page.bound), (Some(last), Some(bound)) if last >= bound);
         let going = if past { Going::End(EndReason::PastWindow) } else { self.go_on(page, latest)? };
+        let crowd = matches!(going, Going::Crowd);
         let (take, end) = match going {
             Going::On(take) => (take, None),
             Going::Crowd => {
@@ -174,7 +177,7 @@ impl Position {
         if self.place == Place::Begin {
             self.begin_again()?;
         }
-        Ok(Step { take, end, note })
+        Ok(Step { take, end, note, crowd })
     }
 
     /// Moves to the next page and says how many items of this one count; or why there is none.

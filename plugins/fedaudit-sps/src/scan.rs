@@ -100,6 +100,8 @@ impl Walk<'_> {
                 }
                 400 if position.phase == Phase::Running => {
                     position.turn_to_window(false);
+                    // Each of them belongs to all of the window.
+                    misses(&mut observed, self.window);
                     observed
                         .notes
                         .push("running sessions that began before the look-back could not be searched".to_owned());
@@ -147,6 +149,11 @@ impl Walk<'_> {
         };
         let phase = position.phase;
         let step = position.step(&sighting)?;
+        if step.crowd {
+            let instant = sighting.items.iter().flatten().filter_map(|item| item.1).max();
+            let since = Window { from: instant.map(Time::from_micros), to: None };
+            misses(observed, since.intersect(&self.window));
+        }
         drop(sighting);
         observed.records = step.take as u64;
         observed.notes.extend(step.note.map(str::to_owned));
@@ -162,8 +169,8 @@ impl Walk<'_> {
             self.repeats || !was_handed_out
         });
         if phase == Phase::Running {
-            let room = LISTED - position.listed.len();
-            if records.len() > room && room > 0 {
+            let room = LISTED.saturating_sub(position.listed.len());
+            if records.len() > room {
                 observed.notes.push(format!(
                     "more than {LISTED} sessions run since before the look-back; of the others, one that ends now may come twice"
                 ));
@@ -240,6 +247,15 @@ impl Walk<'_> {
         position.place = place;
         Ok(path)
     }
+}
+
+/// Says that rows of this window may be missing, besides those that were said to be.
+pub(crate) fn misses(observed: &mut Observed, window: Window) {
+    let known = observed.gap.unwrap_or(window);
+    observed.gap = Some(Window {
+        from: known.from.min(window.from),
+        to: known.to.and_then(|known| window.to.map(|to| known.max(to))),
+    });
 }
 
 /// What an item of a page brings.

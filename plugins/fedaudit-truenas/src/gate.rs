@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fedaudit_core::{Context, Error, ErrorKind, Meter, Result, Secret, Time};
-use fedaudit_transport::{HttpClient, HttpRequest, Origin, Spoken, TlsConfig, WebSocket, error_for};
+use fedaudit_core::{Context, Error, ErrorKind, Result, Secret, Time};
+use fedaudit_transport::{HttpClient, HttpRequest, Login, Origin, Spoken, TlsConfig, WebSocket, error_for};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{Mutex, OnceCell};
@@ -14,10 +14,13 @@ use crate::config::{Config, Credential};
 use crate::rpc::{Answer, EOPNOTSUPP, Failure, Rpc};
 use crate::scram;
 
-/// A refused login is not tried again for this long: each attempt is audited, and some set-ups lock the account.
-const REFUSED_FOR: Duration = Duration::from_mins(1);
-/// How long a product that cannot be reached is left alone.
+/// How long a product that takes no more logins is left alone.
+const THROTTLED_FOR: Duration = Duration::from_mins(1);
+/// The same of one that cannot be reached.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(5);
+/// So many connections that ended within this time are made good: each login is a record in the product's log.
+const MAX_LOSSES: usize = 5;
+const LOSSES_WITHIN: Duration = Duration::from_mins(5);
 /// A logout that takes longer is given up; closing the socket ends the session as well.
 const LOGOUT: Duration = Duration::from_secs(5);
 
@@ -100,14 +103,6 @@ impl Connection {
     }
 }
 
-#[derive(Debug)]
-enum State {
-    Out,
-    In(Arc<Connection>),
-    /// The product refused us until then.
-    Refused(Error, Time),
-}
-
 /// Logs in when a call needs it.
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -117,7 +112,9 @@ pub(crate) struct Gate {
     http: HttpClient,
     username: String,
     credential: Credential,
-    state: Mutex<State>,
+    login: Login<Connection>,
+    /// Why the product is left alone, and until when.
+    rest: Mutex<Option<(Error, Time)>>,
     spoken: Spoken,
 }
 
@@ -134,7 +131,8 @@ impl Gate {
             proxy: config.proxy.clone(),
             username: config.username.clone(),
             credential,
-            state: Mutex::new(State::Out),
+            login: Login::bearing(MAX_LOSSES, LOSSES_WITHIN),
+            rest: Mutex::new(None),
             spoken: spoken.clone(),
             origin,
         })
@@ -154,29 +152,8 @@ impl Gate {
 
     /// The connection; opened and logged in if there is none.
     pub(crate) async fn connection(&self, cx: &Context) -> Result<Arc<Connection>> {
-        let mut state = self.state.lock().await;
-        match &*state {
-            State::In(connection) if !connection.rpc.is_over() => return Ok(Arc::clone(connection)),
-            State::Refused(error, until) if cx.now() < *until => return Err(error.clone()),
-            State::In(_) | State::Refused(..) | State::Out => {}
-        }
-        match self.open(cx).await {
-            Ok(connection) => {
-                let connection = Arc::new(connection);
-                *state = State::In(Arc::clone(&connection));
-                Ok(connection)
-            }
-            Err(error) => {
-                // Every stream asks for the connection: one attempt speaks for all of them.
-                let for_how_long = match error.kind() {
-                    ErrorKind::Unauthenticated | ErrorKind::Denied | ErrorKind::RateLimited => REFUSED_FOR,
-                    ErrorKind::Unavailable | ErrorKind::Timeout => UNREACHABLE_FOR,
-                    _ => Duration::ZERO,
-                };
-                *state = State::Refused(error.clone(), cx.now().plus(for_how_long));
-                Err(error)
-            }
-        }
+        self.login.forget_if(|connection| connection.rpc.is_over()).await;
+        self.login.get(cx, Box::pin(self.open(cx))).await
     }
 
     /// Calls a method, with one new login where the old one was lost. Only for calls that change nothing.
@@ -185,7 +162,7 @@ impl Gate {
         match connection.rpc.call(cx, method, params).await {
             Err(failure) if failure.is_lost_login() => {
                 tracing::debug!(method, "the login was lost, logging in again");
-                self.forget(&connection).await;
+                self.login.forget(&connection).await;
                 let connection = self.connection(cx).await.map_err(Failure::Wire)?;
                 connection.rpc.call(cx, method, params).await
             }
@@ -193,18 +170,10 @@ impl Gate {
         }
     }
 
-    /// Forgets a connection, unless somebody has put another in its place already.
-    async fn forget(&self, lost: &Arc<Connection>) {
-        let mut state = self.state.lock().await;
-        if matches!(&*state, State::In(current) if Arc::ptr_eq(current, lost)) {
-            *state = State::Out;
-        }
-    }
-
     /// Logs out and closes the connection, if there is one.
     pub(crate) async fn close(&self, cx: &Context) {
-        let state = std::mem::replace(&mut *self.state.lock().await, State::Out);
-        if let State::In(connection) = state {
+        *self.rest.lock().await = None;
+        if let Some(connection) = self.login.take().await {
             // The caller's deadline may be what brought us here.
             let cx = Context { deadline: None, ..cx.clone() };
             let logout = connection.rpc.call(&cx, "auth.logout", "[]");
@@ -215,7 +184,27 @@ impl Gate {
         }
     }
 
+    /// Opens a connection. Every stream asks for it: where the product cannot be reached, one attempt speaks for all of them.
     async fn open(&self, cx: &Context) -> Result<Connection> {
+        let mut rest = self.rest.lock().await;
+        if let Some((error, until)) = &*rest
+            && cx.now() < *until
+        {
+            return Err(error.clone());
+        }
+        let opened = Box::pin(self.open_now(cx)).await;
+        *rest = opened.as_ref().err().and_then(|error| {
+            let span = match error.kind() {
+                ErrorKind::RateLimited => THROTTLED_FOR,
+                ErrorKind::Unavailable | ErrorKind::Timeout => UNREACHABLE_FOR,
+                _ => return None,
+            };
+            Some((error.clone(), cx.now().plus(span)))
+        });
+        opened
+    }
+
+    async fn open_now(&self, cx: &Context) -> Result<Connection> {
         let (release, server_time) = self.release(cx).await?;
         let socket = WebSocket::connect_through(cx, &self.origin, "/api/current", &self.tls, &self.proxy).await?;
         let rpc = Rpc::new(cx, socket);
@@ -263,7 +252,6 @@ impl Gate {
 
     /// Proves who we are; returns the account that the product made of it.
     async fn login(&self, cx: &Context, rpc: &Rpc, release: &Release) -> Result<Option<String>> {
-        Meter::count(&cx.meter.logins);
         let user = &self.username;
         let (secret, attempt) = match &self.credential {
             Credential::ApiKey(key) => {
@@ -324,7 +312,13 @@ impl Gate {
     }
 
     /// One message of a login. Should the product repeat the secret, it is not shown.
-    async fn attempt(&self, cx: &Context, rpc: &Rpc, secret: &Secret, attempt: &serde_json::Value) -> Result<Login> {
+    async fn attempt(
+        &self,
+        cx: &Context,
+        rpc: &Rpc,
+        secret: &Secret,
+        attempt: &serde_json::Value,
+    ) -> Result<LoginAnswer> {
         const METHOD: &str = "auth.login_ex";
         self.spoken.remember(secret);
         let params = Secret::new(json!([attempt]).to_string());
@@ -383,7 +377,7 @@ impl Gate {
 
 /// An answer of `auth.login_ex`.
 #[derive(Deserialize)]
-struct Login {
+struct LoginAnswer {
     response_type: String,
     #[serde(default)]
     user_info: Option<UserInfo>,
@@ -398,7 +392,7 @@ struct UserInfo {
     pw_name: Option<String>,
 }
 
-impl Login {
+impl LoginAnswer {
     fn account(self) -> Option<String> {
         self.user_info?.pw_name
     }

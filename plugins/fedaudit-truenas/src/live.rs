@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fedaudit_core::{
-    Context, Cursor, EndReason, Next, Observed, Page, PageRequest, Rejected, Result, SessionBuilder, Time,
+    Context, Cursor, EndReason, Error, ErrorKind, Next, Observed, Page, PageRequest, Rejected, Result, SessionBuilder,
+    Time,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -175,6 +176,10 @@ impl Reader<'_> {
         let answer = self.gate.call(cx, METHOD, "[]").await.map_err(|failure| failure.into_error(METHOD))?;
         let list: Vec<&RawValue> = answer.result().map_err(|error| error.at(METHOD))?;
         let connection = self.gate.connection(cx).await?;
+        if !names_the_reader(&list, connection.session.as_deref()) {
+            let text = "the list of sessions lacks the one that asks for it, so others may be missing as well";
+            return Err(Error::new(ErrorKind::Malformed, text).at(METHOD));
+        }
         Ok((connection, list.iter().map(|raw| raw.get().to_owned()).collect()))
     }
 
@@ -194,6 +199,12 @@ impl Reader<'_> {
         let observed = Observed { records, notes: news.notes, ..Observed::default() };
         Ok(Page { rows: builder.finish()?, next, frontier: None, observed, rejected: news.rejected })
     }
+}
+
+/// Whether the session that asks is in the list, as it is in any. Where its id is not known, anybody's will do.
+fn names_the_reader(list: &[&RawValue], own: Option<&str>) -> bool {
+    let is_own = |raw: &&RawValue| sessions::identity(raw.get()).is_some_and(|(id, _)| own.is_none_or(|own| own == id));
+    list.iter().any(is_own)
 }
 
 /// What the list says that was not known, and what it does not say any more.
@@ -329,6 +340,14 @@ mod tests {
         assert_eq!(Notice::read(ended), Notice::Ended);
         assert_eq!(Notice::read(&ended.replace("auth.sessions", "alert.list")), Notice::Other);
         assert_eq!(Notice::read("17"), Notice::Other);
+    }
+
+    #[test]
+    fn whoever_asks_is_in_the_list() {
+        let names = |list: &str, own| names_the_reader(&serde_json::from_str::<Vec<&RawValue>>(list).unwrap(), own);
+        let two = r#"[{"id":"a"},{"id":"b"}]"#;
+        assert!(names(two, Some("b")) && names(two, None));
+        assert!(!names(two, Some("c")) && !names("[]", Some("c")) && !names("[]", None));
     }
 
     #[test]

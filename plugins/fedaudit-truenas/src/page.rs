@@ -53,8 +53,8 @@ struct Step<'r> {
     cursor: Option<&'r str>,
 }
 
-/// A page, and at the end of what there is, where new rows would be.
-type Stepped = std::result::Result<(Page, Option<Position>), Failure>;
+/// A page, and at the end of what there is, where new rows would be. None where the filters would hide rows.
+type Stepped = std::result::Result<Option<(Page, Option<Position>)>, Failure>;
 
 impl Reader<'_> {
     /// One page of an audit stream.
@@ -96,7 +96,12 @@ impl Reader<'_> {
                 cursor: request.cursor.as_ref().map(Cursor::as_str),
             };
             match Box::pin(self.step(cx, &step)).await {
-                Ok((page, at_end)) => {
+                Ok(None) => {
+                    notes.push(format!("{MAX_PAGE} rows or more have no name, so the filters were left out"));
+                    pushed = Pushed::default();
+                    position.unfiltered = true;
+                }
+                Ok(Some((page, at_end))) => {
                     let is_idle = at_end.is_some() && page.rows.num_rows() == 0 && page.rejected.is_empty();
                     match request.follow {
                         Some(wait) if is_idle && waited < wait => {
@@ -164,8 +169,8 @@ impl Reader<'_> {
         let Parts { parts, listed } = isolate::ask(self.gate, cx, &asked, position.offset.unwrap_or(0), limit).await?;
         // Rows without a name are few, wherever they are: they come with the first page.
         let nameless = match step.pushed.nameless().filter(|_| step.cursor.is_none()) {
-            Some(filters) => isolate::ask(self.gate, cx, &question(filters), 0, MAX_PAGE).await?.parts,
-            None => Vec::new(),
+            Some(filters) => isolate::ask(self.gate, cx, &question(filters), 0, MAX_PAGE).await?,
+            None => Parts::default(),
         };
         let connection = self.gate.connection(cx).await.map_err(wire)?;
         let reading = Reading {
@@ -175,7 +180,7 @@ impl Reader<'_> {
             own_session: connection.session.as_deref(),
             own_key: self.own_key,
         };
-        let bytes = parts.iter().chain(&nameless).map(Part::bytes).sum();
+        let bytes = parts.iter().chain(&nameless.parts).map(Part::bytes).sum();
         let mut decoder = Decoder::new(self.feed.service, &cx.source_key, reading, bytes);
         let seen: HashSet<&str> = position.seen.iter().map(|(_, id)| id.as_str()).collect();
         let mut met = Met::default();
@@ -183,8 +188,12 @@ impl Reader<'_> {
             met.part(part, &mut decoder, &seen).map_err(wire)?;
         }
         let mut beside = Met::default();
-        for part in &nameless {
+        for part in &nameless.parts {
             beside.part(part, &mut decoder, &HashSet::new()).map_err(wire)?;
+        }
+        if nameless.listed.unwrap_or(beside.answered) >= MAX_PAGE {
+            // They are not few, and the others would never be asked for.
+            return Ok(None);
         }
         let (rows, rejected, uses) = decoder.finish().map_err(wire)?;
 
@@ -216,7 +225,7 @@ impl Reader<'_> {
         };
         let records = (met.answered + beside.answered - met.repeated.len()) as u64;
         let observed = Observed { records, notes, ..Observed::default() };
-        Ok((Page { rows, next, frontier, observed, rejected }, at_end))
+        Ok(Some((Page { rows, next, frontier, observed, rejected }, at_end)))
     }
 
     /// The paths of handles that a page uses.

@@ -227,6 +227,24 @@ async fn a_lost_login_and_a_cut_connection_are_made_good_once() {
 }
 
 #[tokio::test]
+async fn a_connection_that_never_lasts_costs_few_logins() {
+    let bench = bench(world(300), options()).await;
+    let mut last = None;
+    for _ in 0..20 {
+        last = bench.source.fetch(&bench.cx, &all(Service::Smb)).await.err();
+        bench.stand_in.cut_connections();
+        while bench.stand_in.logins() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    let error = last.expect("no end of logins");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains("not logging in again"), "{error}");
+    let logins = bench.log.entries().iter().filter(|entry| entry.target.starts_with("auth.login_ex")).count();
+    assert_eq!((logins, bench.cx.meter.read().logins), (5, 5));
+}
+
+#[tokio::test]
 async fn concurrent_readers_share_one_login() {
     let bench = bench(world(3000), Options { latency: Duration::from_millis(5), ..options() }).await;
     let requests: Vec<PageRequest> = (0..40).map(|n| all(Service::ALL[n % 4])).collect();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fedaudit_core::{
-    Context, Cursor, Direction, EndReason, EventBuilder, Next, Observed, Page, PageRequest, Rejected, Time,
+    Context, Cursor, Direction, EndReason, EventBuilder, Next, Observed, Page, PageRequest, Rejected, Time, Window,
 };
 
 use crate::catalogue::hole;
@@ -14,6 +14,7 @@ use crate::filter::Filter;
 use crate::normalize::{Position, position};
 use crate::record::{Record, Records};
 use crate::redact::without_passwords;
+use crate::retention::Retention;
 use crate::scroll::{self, Read};
 use crate::session::Session;
 use crate::transcode::Declared;
@@ -44,7 +45,8 @@ pub(crate) async fn read_page(
         }
         None => Way::Forward(Edge::default()),
     };
-    let reader = PageReader { cx, session, request, filter, server };
+    let retention = session.retention(cx).await?;
+    let reader = PageReader { cx, session, request, filter, server, retention };
     match way {
         Way::Forward(edge) => reader.forward(edge).await,
         Way::Backward { edge, scrolling } => reader.backward(edge, scrolling).await,
@@ -58,6 +60,7 @@ struct PageReader<'r> {
     request: &'r PageRequest,
     filter: &'r Filter,
     server: Option<&'r str>,
+    retention: &'r Retention,
 }
 
 impl PageReader<'_> {
@@ -87,9 +90,9 @@ impl PageReader<'_> {
             let answer = scroll::wait(cx, session, &lease, self.count(), &edge, patience).await?;
             return self.page_of(&answer, Way::Forward(edge), lease).await;
         }
-        match scroll::forward(cx, session, &lease, self.count(), &edge).await? {
+        match scroll::forward(cx, session, &lease, &filter, self.count(), &edge).await? {
             Read::Page(answer) => self.page_of(&answer, Way::Forward(edge), lease).await,
-            Read::End(answer, note) => self.end(&answer, lease, note).await,
+            Read::End(answer, doubt) => self.end(&answer, lease, &edge, filter.end, doubt).await,
         }
     }
 
@@ -128,9 +131,9 @@ impl PageReader<'_> {
             Some(lease) => lease,
             None => scroll::create(cx, session, &filter, scroll::LATEST).await?,
         };
-        match scroll::forward(cx, session, &lease, self.count(), &edge).await? {
+        match scroll::forward(cx, session, &lease, &filter, self.count(), &edge).await? {
             Read::Page(answer) => self.page_of(&answer, Way::Rest { below, edge }, lease).await,
-            Read::End(answer, note) => self.end(&answer, lease, note).await,
+            Read::End(answer, doubt) => self.end(&answer, lease, &edge, filter.end, doubt).await,
         }
     }
 
@@ -138,7 +141,7 @@ impl PageReader<'_> {
     async fn page_of(&self, answer: &Answer, mut way: Way, lease: Lease) -> Result<Page, Failure> {
         let mut observed = self.observed(answer);
         if self.request.cursor.is_none() {
-            self.tell_of_host(&mut observed).await?;
+            self.tell_of_retention(&mut observed).await?;
         }
         let mut values = answer.values(Declared::Event)?;
         let mut decoded = self.decode(&values, answer.document().len(), &way);
@@ -190,13 +193,24 @@ impl PageReader<'_> {
         Decoded { rows, read, rejected, holes }
     }
 
-    async fn end(&self, answer: &Answer, lease: Lease, note: Option<&str>) -> Result<Page, Failure> {
+    /// The last page. Where the end is in doubt, rows from the edge to the end of what was read may be missing.
+    async fn end(
+        &self,
+        answer: &Answer,
+        lease: Lease,
+        edge: &Edge,
+        end: Option<Time>,
+        doubt: Option<&str>,
+    ) -> Result<Page, Failure> {
         self.destroy(lease).await;
         let mut page = Page::last(EventBuilder::new(&self.cx.source_key).finish()?, EndReason::EmptyPage);
         page.observed = self.observed(answer);
-        page.observed.notes.extend(note.map(str::to_owned));
+        if let Some(doubt) = doubt {
+            page.observed.notes.push(doubt.to_owned());
+            page.observed.gap = Some(Window { from: edge.created.max(self.request.window.from), to: end });
+        }
         if self.request.cursor.is_none() {
-            self.tell_of_host(&mut page.observed).await?;
+            self.tell_of_retention(&mut page.observed).await?;
         }
         Ok(page)
     }
@@ -207,13 +221,15 @@ impl PageReader<'_> {
 
     fn observed(&self, answer: &Answer) -> Observed {
         let server_time = answer.server_time();
-        let retention_floor = server_time.zip(self.session.max_age).map(|(now, age)| now.minus(age));
+        let retention_floor = self.retention.floor(server_time);
         Observed { server_time, retention_floor, ..Observed::default() }
     }
 
-    /// A host keeps its log in memory: what is older than the oldest event there is gone, and nothing else says so.
-    async fn tell_of_host(&self, observed: &mut Observed) -> Result<(), Failure> {
+    /// Where the server does not say how long it keeps events, the receipt does. A host keeps its log in memory: what is
+    /// older than the oldest event there is gone, and nothing else says so.
+    async fn tell_of_retention(&self, observed: &mut Observed) -> Result<(), Failure> {
         if !self.session.content.about.is_host() {
+            observed.notes.extend(self.retention.note());
             return Ok(());
         }
         let lease = scroll::try_create(self.cx, self.session, &Filter::default()).await?;

@@ -41,6 +41,16 @@ impl Failure {
         self.is("ManagedObjectNotFound") || self.is("InvalidState")
     }
 
+    /// It may be gone when the same is asked again.
+    pub(crate) fn passes(&self) -> bool {
+        match self {
+            Self::Fault(fault) => {
+                matches!(&*fault.class, "HostCommunication" | "SystemError" | "RuntimeFault" | "RequestCanceled")
+            }
+            Self::Error(error) => error.kind().is_temporary(),
+        }
+    }
+
     pub(crate) fn is(&self, class: &str) -> bool {
         matches!(self, Self::Fault(fault) if fault.class == class)
     }
@@ -96,9 +106,14 @@ impl Fault {
         Some(Self { class: wire.class, text: wire.text, privilege })
     }
 
-    /// As an error: subclasses stand before their bases.
-    pub(crate) fn into_error(self) -> Error {
-        let (kind, hint) = match self.class.as_str() {
+    /// Whether its class is one that is expected, which no data object has.
+    pub(crate) fn is_known(&self) -> bool {
+        self.meaning().is_some()
+    }
+
+    /// The kind of error and what to do about it, where the class is known: subclasses stand before their bases.
+    fn meaning(&self) -> Option<(ErrorKind, Option<&'static str>)> {
+        Some(match self.class.as_str() {
             "InvalidLogin" | "NoClientCertificate" | "AuthenticationRequired" => (
                 ErrorKind::Unauthenticated,
                 Some(
@@ -123,8 +138,14 @@ impl Fault {
             "NotImplemented" | "NotSupported" | "MethodNotFound" | "InvalidType" => (ErrorKind::Unsupported, None),
             "InvalidArgument" | "InvalidRequest" => (ErrorKind::Malformed, None),
             "RequestCanceled" => (ErrorKind::Timeout, None),
-            _ => (ErrorKind::Unavailable, None),
-        };
+            "HostCommunication" | "SystemError" | "RuntimeFault" => (ErrorKind::Unavailable, None),
+            _ => return None,
+        })
+    }
+
+    /// As an error.
+    pub(crate) fn into_error(self) -> Error {
+        let (kind, hint) = self.meaning().unwrap_or((ErrorKind::Unavailable, None));
         let text = if self.text.is_empty() { String::new() } else { format!(": {}", excerpt(&self.text)) };
         let privilege =
             self.privilege.map_or_else(String::new, |privilege| format!(" (privilege {})", excerpt(&privilege)));
@@ -173,6 +194,7 @@ mod tests {
             ("RequestCanceled", ErrorKind::Timeout),
             ("SomethingNew", ErrorKind::Unavailable),
         ] {
+            assert_eq!(Fault { class: class.into(), ..Fault::default() }.is_known(), class != "SomethingNew");
             assert_eq!(Fault { class: class.into(), ..Fault::default() }.into_error().kind(), kind);
         }
         assert_eq!(Fault::from_json("<html>"), None);

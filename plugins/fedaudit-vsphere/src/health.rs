@@ -42,6 +42,7 @@ async fn health(cx: &Context, session: &Arc<Session>) -> Result<SourceHealth, Fa
     if let Err(failure) = live::list(cx, session).await {
         deny(SESSIONS, failure)?;
     }
+    let retention = session.retention(cx).await?;
     let about = &session.content.about;
     let transport = format!("{:?}", session.wire.dialect);
     let transport = transport.split(' ').next().unwrap_or_default();
@@ -49,12 +50,15 @@ async fn health(cx: &Context, session: &Arc<Session>) -> Result<SourceHealth, Fa
     if about.is_host() {
         notes.push("an ESXi host keeps events in memory only, perhaps for minutes: read its vCenter instead where there is one".into());
     }
+    if !about.is_host() {
+        notes.extend(retention.note());
+    }
     Ok(SourceHealth {
         product_version: about.version.clone(),
         fingerprint: about.instance_uuid.clone(),
         account: Some(session.user_name.clone()),
         server_time,
-        retention_floor: server_time.zip(session.max_age).map(|(now, age)| now.minus(age)),
+        retention_floor: retention.floor(server_time),
         denied,
         notes,
     })

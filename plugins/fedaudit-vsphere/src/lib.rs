@@ -5,7 +5,7 @@
 //!
 //! [`Config`] is the `[[source]]` table and [`VSphere`] the source. A fetch logs in when needed (`session`), makes a filter of
 //! the request (`filter`, `names`), reads a page through a collector (`events` decides, `scroll` calls, `cursor` remembers,
-//! `collectors` gives back) or the live list (`live`) over one of two transports (`wire`; `xml`, `transcode` and `schema` turn SOAP into the VI JSON form),
+//! `collectors` gives back) or the live list (`live`), asks how long events are kept (`retention`), all over one of two transports (`wire`; `xml`, `transcode` and `schema` turn SOAP into the VI JSON form),
 //! and turns records into rows (`record`, `catalogue`, `normalize`, `redact`).
 
 mod catalogue;
@@ -24,6 +24,7 @@ mod names;
 mod normalize;
 mod record;
 mod redact;
+mod retention;
 mod schema;
 mod scroll;
 mod session;
@@ -72,7 +73,7 @@ impl Plugin for VSphere {
 
     fn build(_name: &str, config: Config) -> Result<Box<dyn AuditSource>> {
         let origin = config.validate()?;
-        // The client is made at login; making one now finds mistakes in `tls` early.
+        // The client is made at login; making one now finds mistakes in `proxy` early. Those in `tls` come with the first request.
         HttpClient::through(origin.clone(), &config.tls, &config.proxy)?;
         let info = info::source_info(&origin, !config.user_forms.is_empty());
         let spoken = Spoken::default();
@@ -160,7 +161,7 @@ impl VSphere {
 
 fn normalizer<'n>(cx: &Context, session: &'n Session) -> Normalizer<'n> {
     Normalizer {
-        own_session: &session.key,
+        own_session: session.key.as_deref().unwrap_or_default(),
         own_user: &session.user_name,
         product_version: session.content.about.version.as_deref(),
         now: cx.now(),

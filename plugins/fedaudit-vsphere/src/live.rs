@@ -52,7 +52,7 @@ pub(crate) async fn list(cx: &Context, session: &Session) -> Result<(Answer, Opt
 
 async fn ask(cx: &Context, session: &Session) -> Result<(Answer, Option<&'static str>), Failure> {
     let answer = session.session_list(cx).await?;
-    if names_others(&answer, &session.key)? {
+    if names_others(&answer, session.key.as_deref())? {
         return Ok((answer, None));
     }
     let note = match session.has_privilege(cx, PRIVILEGE).await? {
@@ -70,8 +70,10 @@ async fn ask(cx: &Context, session: &Session) -> Result<(Answer, Option<&'static
     Ok((answer, note))
 }
 
-/// Whether somebody else is in the list, or something that cannot be read.
-fn names_others(answer: &Answer, own: &str) -> Result<bool> {
+/// Whether somebody else is in the list, or something that cannot be read. Where the server did not tell our own key, one
+/// session is taken for ours.
+fn names_others(answer: &Answer, own: Option<&str>) -> Result<bool> {
+    let Some(own) = own else { return Ok(answer.values(Declared::Other)?.len() > 1) };
     let key = |record: Record<'_>| Some(Members::parse(record.json).ok()?.text("key")?.into_owned());
     let keys = answer.values(Declared::Other)?.map(|record| record.ok().and_then(key));
     Ok(keys.iter().any(|key| key.as_deref() != Some(own)))

@@ -18,19 +18,25 @@ use crate::wire::{Answer, Call, Ref};
 
 /// Events in the latest page that tells whether an empty page is the end.
 pub(crate) const LATEST: usize = 10;
-/// Empty pages in a row that are passed over when something says that more follows: the server takes out what the account
-/// may not see after it made a page.
+/// Empty pages in a row that are passed over while nothing proves the end: the server takes out what the account may not
+/// see after it made a page.
 const EMPTY_PAGES: usize = 64;
-/// Empty pages in a row that are passed over when nothing says so.
-const EMPTY_PAGES_OF_NOTHING: usize = 2;
+/// What an account has that may see the root, and with it every event where its role is propagated.
+const READ_PRIVILEGE: &str = "System.Read";
 
 /// What came of reading on.
 pub(crate) enum Read {
     /// A page with events.
     Page(Answer),
-    /// The end; the last, empty answer, and what the receipt should tell.
+    /// The end; the last, empty answer, and why more may follow all the same.
     End(Answer, Option<&'static str>),
 }
+
+/// What leaves an end in doubt when rows came, and when none did.
+const NEWEST_HIDDEN: &str =
+    "the newest events of this window are hidden from the account, which may not see every object";
+const ALL_HIDDEN: &str =
+    "no event was seen and nothing proves that there is none: the account may not see every object";
 
 /// What a latest page says about an empty one.
 #[derive(Debug, PartialEq, Eq)]
@@ -113,11 +119,12 @@ pub(crate) async fn latest_page(cx: &Context, session: &Session, lease: &Lease) 
 /// Reads forward until something comes that was not delivered, or nothing can come any more.
 ///
 /// An empty page alone is no end: the server removes what the account may not see from a page that it has made. It is one
-/// where the newest matching events were delivered.
+/// where the newest matching events were delivered, or where the newest one that there is stands before the window.
 pub(crate) async fn forward(
     cx: &Context,
-    session: &Session,
+    session: &Arc<Session>,
     lease: &Lease,
+    filter: &Filter,
     count: usize,
     edge: &Edge,
 ) -> Result<Read, Failure> {
@@ -133,22 +140,23 @@ pub(crate) async fn forward(
             return Ok(Read::Page(answer));
         }
         empty += 1;
-        let seen = match &latest {
-            Some(seen) => seen,
-            None => latest.insert(compare(&latest_page(cx, session, lease).await?, edge)?),
+        let seen = if let Some(seen) = &latest {
+            seen
+        } else {
+            let seen = compare(&latest_page(cx, session, lease).await?, edge)?;
+            if seen == Latest::Silent && edge.created.is_none() && nothing_since(cx, session, filter).await? {
+                return Ok(Read::End(answer, None));
+            }
+            latest.insert(seen)
         };
         match seen {
             Latest::Delivered => return Ok(Read::End(answer, None)),
-            Latest::Silent if edge.created.is_none() && empty > EMPTY_PAGES_OF_NOTHING => {
-                return Ok(Read::End(answer, None));
-            }
             Latest::Silent if empty > EMPTY_PAGES => {
-                return Ok(Read::End(
-                    answer,
-                    Some(
-                        "the newest events of this window are hidden from the account, which may not see every object",
-                    ),
-                ));
+                let doubt = match edge.created {
+                    Some(_) => Some(NEWEST_HIDDEN),
+                    None => (!sees_the_root(cx, session).await?).then_some(ALL_HIDDEN),
+                };
+                return Ok(Read::End(answer, doubt));
             }
             Latest::Ahead if empty > EMPTY_PAGES => {
                 let text = "the server sends only empty pages although it has newer events";
@@ -158,6 +166,29 @@ pub(crate) async fn forward(
             }
             Latest::Silent | Latest::Ahead => {}
         }
+    }
+}
+
+/// Whether the newest event up to the end of the window is one before it, which this account sees: then there is none in
+/// the window, hidden or not.
+async fn nothing_since(cx: &Context, session: &Arc<Session>, filter: &Filter) -> Result<bool, Failure> {
+    let Some(begin) = filter.begin else { return Ok(false) };
+    let lease = match create(cx, session, &Filter { begin: None, ..filter.clone() }, 1).await {
+        // There may be room for one collector only.
+        Err(failure) if failure.is("InvalidState") => return Ok(false),
+        other => other?,
+    };
+    let newest = latest_page(cx, session, &lease).await;
+    session.destroy(cx, &lease.finish()).await;
+    let newest = newest?.first(Declared::Event).map(place);
+    Ok(newest.first().is_some_and(|at| at.is_some_and(|at| at.created < begin)))
+}
+
+/// Whether the account may read at the root, as far as the server tells.
+async fn sees_the_root(cx: &Context, session: &Session) -> Result<bool, Failure> {
+    match session.has_privilege(cx, READ_PRIVILEGE).await {
+        Err(failure) if failure.is("NoPermission") => Ok(false),
+        told => Ok(told? == Some(true)),
     }
 }
 

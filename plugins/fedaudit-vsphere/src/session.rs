@@ -1,7 +1,6 @@
 //! One login: finding out how to talk to the server, logging in, what the server says of itself, and logging out.
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use fedaudit_core::{Context, Error, ErrorKind, Result, Secret, Time};
 use fedaudit_transport::{HttpClient, HttpRequest, error_for};
@@ -12,6 +11,7 @@ use tokio::sync::OnceCell;
 use crate::collectors::Collectors;
 use crate::config::{Config, Protocol};
 use crate::fault::{Failure, Fault};
+use crate::retention::Retention;
 use crate::transcode::{Declared, elements, readable, to_json};
 use crate::wire::{Answer, Call, Dialect, Ref, Wire};
 
@@ -21,6 +21,9 @@ const SOAP_VERSIONS: &[&str] = &[
     "9.0.0.0", "8.0.3.0", "8.0.2.0", "8.0.1.0", "8.0.0.1", "7.0.3.2", "7.0.3.0", "7.0", "6.7.3", "6.7", "6.5", "6.0",
     "5.5",
 ];
+
+/// Answers to one read of a property; one property is in the first of them, or the second.
+const MAX_PARTS: usize = 64;
 
 /// The objects of a server that are used here. Ids differ between vCenter and ESXi.
 #[derive(Debug, Deserialize)]
@@ -64,13 +67,13 @@ struct UserSession {
 pub(crate) struct Session {
     pub(crate) wire: Wire,
     token: Secret,
-    /// `UserSession.key`: an id that may be shown, unlike the token.
-    pub(crate) key: String,
+    /// `UserSession.key`: an id that may be shown, unlike the token. Old servers may not tell it.
+    pub(crate) key: Option<String>,
     /// Our account as the server writes it.
     pub(crate) user_name: String,
     pub(crate) content: Content,
-    /// Age at which the server deletes events, where it says so.
-    pub(crate) max_age: Option<Duration>,
+    /// How long the server keeps events, once it said so.
+    retention: OnceCell<Retention>,
     pub(crate) collectors: Collectors,
     /// Why the live list was refused.
     pub(crate) list_refused: OnceLock<Fault>,
@@ -93,22 +96,35 @@ impl Session {
         let answer = wire.call(cx, None, call).await.map_err(|failure| failure.into_error("Login"))?;
         let token = token(&answer, &wire.dialect)
             .ok_or_else(|| Error::new(ErrorKind::Malformed, "the server accepted the login and sent no session"))?;
-        let user: Option<UserSession> = answer.value()?.and_then(|json| serde_json::from_str(&json).ok());
-        let user = user.ok_or_else(|| Error::new(ErrorKind::Malformed, "the answer to the login is no UserSession"))?;
         let mut session = Self {
             token,
-            key: user.key.unwrap_or_default(),
-            user_name: user.user_name.unwrap_or_else(|| config.username.clone()),
-            max_age: None,
+            key: None,
+            user_name: config.username.clone(),
+            retention: OnceCell::new(),
             collectors: Collectors::default(),
             list_refused: OnceLock::new(),
             ignores_case: OnceCell::new(),
             wire,
             content,
         };
-        session.max_age = session.event_max_age(cx).await;
+        // From here on the server holds something for us.
+        if let Err(error) = session.introduce(&answer) {
+            if let Err(left) = Box::pin(session.end(cx)).await {
+                tracing::debug!(source = %cx.source, %left, "a login that came to nothing could not be given back");
+            }
+            return Err(error);
+        }
         tracing::debug!(source = %cx.source, dialect = ?session.wire.dialect, "logged in");
         Ok(session)
+    }
+
+    /// Takes over who the server says that we are.
+    fn introduce(&mut self, login: &Answer) -> Result<()> {
+        let user: Option<UserSession> = login.value()?.and_then(|json| serde_json::from_str(&json).ok());
+        let user = user.ok_or_else(|| Error::new(ErrorKind::Malformed, "the answer to the login is no UserSession"))?;
+        self.key = user.key.filter(|key| !key.is_empty());
+        self.user_name = user.user_name.unwrap_or_else(|| self.user_name.clone());
+        Ok(())
     }
 
     /// Calls a method as this login.
@@ -149,9 +165,10 @@ impl Session {
         let Content { authorization_manager: Some(manager), root_folder: Some(root), .. } = &self.content else {
             return Ok(None);
         };
+        let Some(key) = &self.key else { return Ok(None) };
         let call = Call::new(manager, "HasPrivilegeOnEntities")
             .list_of_ref("entity", root)
-            .text("sessionId", &self.key)
+            .text("sessionId", key)
             .list_of_text("privId", privilege);
         let answer = match self.call(cx, call).await {
             Err(Failure::Fault(fault)) if fault.is_of_old_server() => return Ok(None),
@@ -181,7 +198,7 @@ impl Session {
         let collector = &self.content.property_collector;
         let call = Call::new(collector, "RetrievePropertiesEx").object("specSet", &spec, "null");
         let mut answer = self.call(cx, call.object("options", "", "null")).await?;
-        loop {
+        for _ in 0..MAX_PARTS {
             match property_in(answer.document())? {
                 Part::Here => return Ok(answer.of_elements(element)),
                 Part::Later(token) => {
@@ -190,26 +207,13 @@ impl Session {
                 }
             }
         }
+        let error = format!("the server keeps putting off the property '{name}'");
+        Err(Error::new(ErrorKind::Malformed, error).into())
     }
 
-    /// `event.maxAge` in days, where it is switched on and this account may read it.
-    async fn event_max_age(&self, cx: &Context) -> Option<Duration> {
-        #[derive(Deserialize)]
-        struct OptionValue {
-            key: String,
-            value: Box<RawValue>,
-        }
-        let setting = self.content.setting.as_ref()?;
-        let answer = self.call(cx, Call::new(setting, "QueryOptions").text("name", "event.")).await.ok()?;
-        let options = answer.values(Declared::Other).ok()?.map(|value| serde_json::from_str(value.ok()?.json).ok());
-        let options: Vec<OptionValue> = options.into_iter().flatten().collect();
-        let value =
-            |key: &str| options.iter().find(|option| option.key == key).map(|option| unboxed(option.value.get()));
-        if value("event.maxAgeEnabled").as_deref() == Some("false") {
-            return None;
-        }
-        let days: u64 = value("event.maxAge")?.parse().ok()?;
-        Some(Duration::from_secs(days.checked_mul(86_400)?))
+    /// How long the server keeps events; asked once, unless the answer was that it is busy.
+    pub(crate) async fn retention(&self, cx: &Context) -> Result<&Retention, Failure> {
+        self.retention.get_or_try_init(|| Retention::ask(cx, self)).await
     }
 
     /// Ends collectors and login. Safe to call when the server has ended them already.

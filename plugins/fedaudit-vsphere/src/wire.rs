@@ -288,10 +288,9 @@ pub(crate) fn fault_of(answer: &Answer) -> Option<Fault> {
         let fault = answer.status == 500 || head.contains("<faultcode>");
         return fault.then(|| soap_fault(document)).flatten();
     }
-    let object = document.trim_start().starts_with('{');
-    (object && (answer.status == 500 || document.contains("\"faultstring\"")))
-        .then(|| Fault::from_json(document))
-        .flatten()
+    // A fault is an object, and a page an array. Its text may be missing.
+    let fault = document.trim_start().starts_with('{').then(|| Fault::from_json(document)).flatten();
+    fault.filter(|fault| answer.status == 500 || document.contains("\"faultstring\"") || fault.is_known())
 }
 
 /// Reading it as far as it goes would turn missing rows into a short page.
@@ -417,6 +416,11 @@ mod tests {
                 assert!(failure.is_session_lost());
             }
         }
+        // A fault without a text is known by its class.
+        let silent = r#"{"_typeName":"NotAuthenticated","privilegeId":"System.View"}"#;
+        assert!(understood(answer(200, false, silent), "").unwrap_err().is_session_lost());
+        let session = r#"{"_typeName":"UserSession","key":"52"}"#;
+        assert!(understood(answer(200, false, session), "").is_ok());
         // An event may speak of faults.
         let event = r#"[{"_typeName":"EventEx","fault":{"faultstring":"x"}}]"#;
         assert!(understood(answer(200, false, event), "").is_ok());

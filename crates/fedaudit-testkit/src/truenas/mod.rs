@@ -115,6 +115,8 @@ pub struct Options {
     pub log: RequestLog,
     /// Whether the reader's own logins and session appear in the product's records, as they do on a real one.
     pub list_reader: bool,
+    /// The list of sessions is empty, as it is on none.
+    pub lists_nobody: bool,
 }
 
 impl Default for Options {
@@ -144,6 +146,7 @@ impl Default for Options {
             latency: Duration::ZERO,
             log: RequestLog::default(),
             list_reader: false,
+            lists_nobody: false,
         }
     }
 }

@@ -32,7 +32,7 @@ impl Inner {
     }
 
     fn is_visible(&self, event: &VsphereEvent) -> bool {
-        self.options.hidden.as_ref().is_none_or(|hidden| !hidden.contains(&event.key))
+        !self.options.hidden.iter().any(|hidden| hidden.contains(&event.key))
     }
 
     /// The newest event of the log.

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Inner;
 use super::call::{Call, Fault, Reply};
-use super::options::Kind;
+use super::options::{Introduction, Kind};
 use super::property::asked;
 use super::state::{Login, State};
 use super::text::session_object;
@@ -71,7 +71,14 @@ impl Inner {
                 Ok(Reply::Void)
             }
             "QueryOptions" => self.options_of_the_server(call),
-            "RetrievePropertiesEx" if self.options.property_token => Ok(Reply::Value(token_only())),
+            "RetrievePropertiesEx" if self.options.property_tokens > 0 => {
+                state.tokens = 1;
+                Ok(Reply::Value(token_only()))
+            }
+            "ContinueRetrievePropertiesEx" if state.tokens < self.options.property_tokens => {
+                state.tokens += 1;
+                Ok(Reply::Value(token_only()))
+            }
             "ContinueRetrievePropertiesEx" => self.property(
                 state,
                 self.options.id("SessionManager", "ha-sessionmgr").to_owned(),
@@ -177,7 +184,13 @@ impl Inner {
             locale: call.argument("locale").unwrap_or("en").to_owned(),
         };
         let token = format!("{:040x}", (u128::from(state.counter) << 64) ^ u128::from(self.world.seed));
-        let reply = Reply::LoggedIn { session: session_object(&session), token: token.clone() };
+        let mut introduced = session_object(&session);
+        match (self.options.introduction, &mut introduced) {
+            (Introduction::WithoutKey, VimValue::Object { members, .. }) => members.retain(|(name, _)| *name != "key"),
+            (Introduction::Missing, _) => introduced = text("welcome"),
+            _ => {}
+        }
+        let reply = Reply::LoggedIn { session: introduced, token: token.clone() };
         self.record(state, "UserLoginSessionEvent", &session);
         state.logins.insert(token, Login { session, collectors: HashMap::new() });
         Ok(reply)
@@ -229,7 +242,7 @@ impl Inner {
     }
 }
 
-/// The first part of properties that come in two: nothing yet, and how to go on.
+/// A part of properties that come in several: nothing yet, and how to go on.
 fn token_only() -> VimValue {
     object("RetrieveResult", vec![("token", text("more-of-it"))])
 }

@@ -26,7 +26,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use self::call::{Call, Fault, Reply};
-pub use self::options::{Kind, Options};
+pub use self::options::{Introduction, Kind, Options};
 use self::state::State;
 use crate::records::{VsphereEvent, World};
 use crate::request_log::LogEntry;

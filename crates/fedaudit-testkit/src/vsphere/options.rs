@@ -17,6 +17,17 @@ pub enum Kind {
     },
 }
 
+/// What the answer to a login tells of the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Introduction {
+    /// Everything.
+    Whole,
+    /// All but its key.
+    WithoutKey,
+    /// Nothing: it is accepted and no session is named.
+    Missing,
+}
+
 /// How the stand-in behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -44,6 +55,8 @@ pub struct Options {
     pub lists_nobody: bool,
     /// Every login with the right password ends in this fault: the account has no role, say.
     pub login_fault: Option<&'static str>,
+    /// What the answer to a login tells of the session.
+    pub introduction: Introduction,
     /// Collectors that all clients together may hold.
     pub max_collectors: usize,
     /// Collectors that other clients hold.
@@ -59,8 +72,8 @@ pub struct Options {
     /// A filter that names event classes is refused, as by a server that does not know one of them.
     pub refuse_codes: bool,
     /// Events with these keys belong to objects that the account cannot see. They are taken out after a page was made, so
-    /// that pages are short, or empty in the middle.
-    pub hidden: Option<Range<i32>>,
+    /// that pages are short, or empty in the middle or at either end. Such an account has no role at the root.
+    pub hidden: Vec<Range<i32>>,
     /// Reading forward ends after the event with this key for good, whatever the latest page holds.
     pub stops_after: Option<i32>,
     /// Collectors do not move: every page is the first one.
@@ -83,8 +96,8 @@ pub struct Options {
     pub odd_prefix: bool,
     /// JSON objects name their type last, or not at all where it is fixed.
     pub json_disorder: bool,
-    /// Properties come in a second answer, for which the first one holds a token.
-    pub property_token: bool,
+    /// Answers to a read of properties that hold nothing but a token, which asks for the next one.
+    pub property_tokens: u64,
     /// Something in front of the product answers everything with an HTML page.
     pub html: bool,
     /// Requests that are answered with 503.
@@ -114,6 +127,7 @@ impl Default for Options {
             tells_privileges: true,
             lists_nobody: false,
             login_fault: None,
+            introduction: Introduction::Whole,
             max_collectors: 32,
             foreign_collectors: 0,
             event_max_age: 30,
@@ -121,7 +135,7 @@ impl Default for Options {
             may_read_options: true,
             users_ignore_case: true,
             refuse_codes: false,
-            hidden: None,
+            hidden: Vec::new(),
             stops_after: None,
             stuck_collectors: false,
             expire_after: None,
@@ -133,7 +147,7 @@ impl Default for Options {
             stuck_at_broken: false,
             odd_prefix: false,
             json_disorder: false,
-            property_token: false,
+            property_tokens: 0,
             html: false,
             unavailable: 0,
             available_first: 0,

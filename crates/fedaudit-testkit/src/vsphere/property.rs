@@ -9,6 +9,8 @@ use crate::records::VimValue;
 
 /// The right that the live list needs.
 const SESSION_PRIVILEGE: &str = "Sessions.TerminateSession";
+/// The right to see an object, which at the root shows every event.
+const READ_PRIVILEGE: &str = "System.Read";
 
 /// What a property holds.
 pub(super) enum Property<'w> {
@@ -78,13 +80,17 @@ impl Inner {
         Ok(Property::Sessions(others.iter().chain(own).map(session_object).collect()))
     }
 
-    /// Whether a session has privileges at an object: here all but one, for which there is an option.
+    /// Whether a session has privileges at the root: all, unless an option takes one away.
     pub(super) fn privileges(&self, call: &Call) -> Answer<'_> {
         if !self.options.tells_privileges {
             return Err(Fault::new("MethodNotFound", "The requested method is not supported"));
         }
         let availability = call.arguments("privId").into_iter().map(|privilege| {
-            let granted = privilege != SESSION_PRIVILEGE || self.options.may_list_sessions;
+            let granted = match privilege.as_str() {
+                SESSION_PRIVILEGE => self.options.may_list_sessions,
+                READ_PRIVILEGE => self.options.hidden.is_empty(),
+                _ => true,
+            };
             object(
                 "PrivilegeAvailability",
                 vec![("privId", VimValue::Text(privilege)), ("isGranted", VimValue::Bool(granted))],

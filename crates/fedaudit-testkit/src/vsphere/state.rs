@@ -14,6 +14,8 @@ pub(super) struct State {
     /// Calls answered after a login.
     pub(super) calls: u64,
     pub(super) counter: u64,
+    /// Tokens handed out for the rest of a property.
+    pub(super) tokens: u64,
     /// Events that came after the world's own, in the order in which they were stored.
     pub(super) added: Vec<Arc<VsphereEvent>>,
 }

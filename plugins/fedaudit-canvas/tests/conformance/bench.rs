@@ -116,6 +116,7 @@ pub(crate) struct Reading {
     pub(crate) frontiers: Vec<(usize, Time)>,
     pub(crate) rejected: Vec<Rejected>,
     pub(crate) notes: Vec<String>,
+    pub(crate) gaps: Vec<Window>,
     pub(crate) records: u64,
     pub(crate) pages: usize,
     pub(crate) end: Option<EndReason>,
@@ -155,6 +156,11 @@ impl Bench {
     }
 }
 
+/// The second that begins here, in Unix seconds.
+pub(crate) fn second(at: i64) -> Window {
+    Window::new(Time::from_seconds(at).unwrap(), Time::from_seconds(at + 1).unwrap())
+}
+
 pub(crate) async fn read(source: &dyn AuditSource, cx: &Context, mut request: PageRequest) -> Result<Reading> {
     let mut reading = Reading::default();
     loop {
@@ -162,6 +168,7 @@ pub(crate) async fn read(source: &dyn AuditSource, cx: &Context, mut request: Pa
         reading.batches.push(rows);
         reading.records += observed.records;
         reading.notes.extend(observed.notes);
+        reading.gaps.extend(observed.gap);
         reading.rejected.extend(rejected);
         reading.pages += 1;
         assert!(reading.pages < 3000, "reading does not end");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fedaudit_core::{EndReason, ErrorKind, PageRequest, Predicate};
-use fedaudit_testkit::canvas::{Bookmark, Course, CourseChange, GradeChange, Gradebook, Options};
+use fedaudit_testkit::canvas::{Bookmark, Course, CourseChange, Fault, GradeChange, Gradebook, Options};
 use serde_json::json;
 
 use crate::bench::{Bench, Reading, bench_of, bench_of_changes, world};
@@ -71,6 +71,20 @@ async fn course_changes_on_servers_without_the_list_by_account() {
     let reading = read(&bench, COURSE).await;
     assert_eq!(ids(&reading), once(bench.gradebook().course_changes.iter().map(|change| &change.id)));
     assert!(bench.source.check(&bench.cx).await.unwrap().denied.is_empty());
+    assert_eq!(reading.gaps, []);
+}
+
+#[tokio::test]
+async fn a_course_whose_log_is_not_found_is_a_gap() {
+    // Of course changes, the first request finds out that there is no list by account.
+    for (stream, first, last) in [(COURSE, 2, 2), (GRADE, 1, 1), (COURSE, 2, 3)] {
+        let faults = vec![(first..=last, Fault::json(404, r#"{"message":"Auditors are not configured"}"#))];
+        let bench = bench_of_changes(Options { course_lists_by_account: false, faults, ..Options::default() }).await;
+        let reading = read(&bench, stream).await;
+        assert!(reading.notes.iter().any(|note| note.starts_with("the log of course ")), "{:?}", reading.notes);
+        assert_eq!(reading.notes.iter().any(|note| note.starts_with("2 courses have no log")), last > first);
+        assert_eq!(reading.gaps, [bench.request_of(stream).window], "{stream}");
+    }
 }
 
 #[tokio::test]
@@ -91,6 +105,8 @@ async fn deleted_courses_keep_their_grades_to_themselves() {
     let deleted = bench.gradebook().courses.iter().filter(|course| course.is_deleted).count();
     let note = format!("{deleted} deleted courses cannot be read");
     assert!(deleted > 0 && reading.notes.iter().any(|said| said.starts_with(&note)), "{:?}", reading.notes);
+    // That is a blind spot of the product and declared as such, no gap of this reading.
+    assert_eq!(reading.gaps, []);
 }
 
 #[tokio::test]

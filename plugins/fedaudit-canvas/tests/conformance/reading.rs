@@ -9,7 +9,7 @@ use fedaudit_testkit::canvas::{Bookmark, Extra, Form, OAuthClient, Options};
 use fedaudit_testkit::records::CanvasEvent;
 use serde_json::json;
 
-use crate::bench::{At, Bench, Reading, bench, bench_of, world};
+use crate::bench::{At, Bench, Reading, bench, bench_of, second, world};
 
 /// Whether an event is asked for.
 type Wanted = Box<dyn Fn(&CanvasEvent) -> bool>;
@@ -61,6 +61,8 @@ async fn seconds_cut_by_a_page_are_read_whole() {
         assert_eq!(reading.rows(), came, "an event came twice");
         assert_eq!(came == bench.world.canvas.events.len() + ties, !note);
         assert_eq!(reading.notes.is_empty(), !note, "{:?}", reading.notes);
+        assert_eq!(reading.gaps.is_empty(), !note);
+        assert!(reading.gaps.iter().all(|gap| *gap == second(at)), "{:?}", reading.gaps);
     }
 }
 

@@ -8,7 +8,7 @@ use fedaudit_testkit::RequestLog;
 use fedaudit_testkit::canvas::{Bookmark, Fault, Options};
 use serde_json::json;
 
-use crate::bench::{Bench, Reading, TOKEN, bench, bench_of, world};
+use crate::bench::{Bench, Reading, TOKEN, bench, bench_of, second, world};
 
 fn ids(reading: &Reading) -> BTreeSet<String> {
     reading.column("record_id").into_iter().flatten().collect()
@@ -60,6 +60,22 @@ async fn links_that_lead_away_or_round() {
     let options = Options { endless: true, ..Options::default() };
     let round = bench_of(Arc::clone(&bench.world), options, json!({})).await;
     assert_eq!(round.read(round.request()).await.unwrap_err().kind(), ErrorKind::Malformed);
+}
+
+#[tokio::test]
+async fn a_damaged_link_is_not_the_end() {
+    let next = "<https://c.example/api/v1/audit/authentication/accounts/1?page=bookmark:x>";
+    for link in
+        [format!("{next}; rel=\"next"), format!("{next}; "), next[..40].to_owned(), format!("{next}é; rel=\"next\"")]
+    {
+        let headers = vec![("link", link.clone())];
+        let body = r#"{"events":[]}"#.to_owned();
+        let fault = Fault::Answer { status: 200, content_type: "application/json", headers, body };
+        let bench = bench(Options { faults: vec![(1..=1, fault)], ..Options::default() }, json!({})).await;
+        let error = bench.read(bench.request()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Malformed, "{link}");
+        assert!(error.hint_text().is_some());
+    }
 }
 
 #[tokio::test]
@@ -142,12 +158,34 @@ async fn a_crowded_second_is_read_user_by_user() {
     assert_eq!(ids(&reading), world_ids(&bench));
     assert_eq!(reading.rows(), ids(&reading).len(), "an event came twice");
     assert!(reading.notes.iter().any(|note| note.contains("user by user")), "{:?}", reading.notes);
+    // Nothing tells that this was all.
+    assert!(!reading.gaps.is_empty() && reading.gaps.iter().all(|gap| *gap == second(at)), "{:?}", reading.gaps);
     // Two users are deleted: what they did in that second cannot be had, and that is said.
     let deleted_users = vec![world.canvas.users[0].id, world.canvas.users[1].id];
     let bench = bench_of(world, Options { deleted_users, ..options }, json!({})).await;
     let reading = bench.read(PageRequest { page_size: Some(7), ..bench.request() }).await.unwrap();
     assert!(ids(&reading).is_subset(&world_ids(&bench)));
     assert!(reading.notes.iter().any(|note| note.contains("deleted users may be missing")), "{:?}", reading.notes);
+    assert!(!reading.gaps.is_empty());
+}
+
+#[tokio::test]
+async fn a_second_of_one_user_that_no_page_holds_is_a_gap() {
+    let mut world = (*world()).clone();
+    let events = &mut world.canvas.events;
+    let (at, user) = (events[200].created_at, events[200].user_id);
+    for event in &mut events[200..350] {
+        (event.created_at, event.user_id) = (at, user);
+    }
+    let options = Options { bookmark: Bookmark::TimeOnly, ..Options::default() };
+    let bench = bench_of(Arc::new(world), options, json!({})).await;
+    let predicates = vec![Predicate::any_of("user_uid", [user.to_string()])];
+    for request in [bench.request(), PageRequest { predicates, ..bench.request() }] {
+        let reading = bench.read(PageRequest { page_size: Some(60), ..request }).await.unwrap();
+        let note = format!("of user {user} at {}", second(at).from.unwrap());
+        assert!(reading.notes.iter().any(|said| said.contains(&note)), "{:?}", reading.notes);
+        assert!(!reading.gaps.is_empty() && reading.gaps.iter().all(|gap| *gap == second(at)), "{:?}", reading.gaps);
+    }
 }
 
 #[tokio::test]

@@ -278,6 +278,43 @@ async fn a_session_that_vanished_before_its_details() {
     let others = world.sps.sessions.iter().filter(|session| session.key != gone.key);
     assert_eq!(facts(&read, "sps.channels"), truth(others, "sps.channels"));
     assert!(read.notes.iter().any(|note| note.contains("1 sessions were cleaned up")), "{:?}", read.notes);
+    // Its entries were there when the reading began.
+    let end = gone.end.map(|end| Time::from_micros(end + 1));
+    assert_eq!(read.gaps, [Window { from: Some(Time::from_micros(gone.start)), to: end }]);
+    // What was not there when it was asked for is not missed.
+    let predicates = vec![Predicate::any_of("session_id", [gone.key.clone()])];
+    let request = PageRequest { predicates, ..PageRequest::first("sps.channels", Window::ALL) };
+    let read = bench.read(&*source, request).await;
+    assert!(read.rows() == 0 && read.gaps.is_empty() && read.notes.is_empty(), "{:?}", read.notes);
+}
+
+#[tokio::test]
+async fn an_empty_part_that_names_more_is_no_end() {
+    let world = small();
+    let bench = Bench::new(&world, Options::default()).await;
+    let source = bench.source(ALL);
+    let session = world.sps.sessions.iter().find(|session| !details_of(session).events.is_empty()).unwrap();
+    let request = PageRequest::first("sps.events", Window::ALL);
+    let own = format!("/api/audit/sessions/{}/events", session.key);
+    for meta in [r#""match_count":7"#.to_owned(), format!(r#""next":"{own}?limit=500&offset=500""#)] {
+        let body = format!(r#"{{"items":[],"meta":{{{meta}}}}}"#);
+        bench.stand_in.answer_next(&format!("{own}?"), 200, "application/json", &body);
+        let read = bench.read(&*source, request.clone()).await;
+        let others = world.sps.sessions.iter().filter(|other| other.key != session.key);
+        assert_eq!(facts(&read, "sps.events"), truth(others, "sps.events"), "{meta}");
+        let [gap] = read.rejected.as_slice() else { panic!("{meta}: {:?}", read.rejected) };
+        assert!(gap.raw.contains(&session.key) && gap.reason.contains("more are named"), "{gap:?}");
+    }
+    // Links of some releases lead to another list, and say nothing of this one.
+    let body = format!(r#"{{"items":[],"meta":{{"next":"{}"}}}}"#, own.replace("events", "indexer"));
+    bench.stand_in.answer_next(&format!("{own}?"), 200, "application/json", &body);
+    let read = bench.read(&*source, request).await;
+    assert!(read.rejected.is_empty());
+    assert!(
+        read.notes.iter().any(|note| note.contains("1 events ended with a link to another list")),
+        "{:?}",
+        read.notes
+    );
 }
 
 #[tokio::test]

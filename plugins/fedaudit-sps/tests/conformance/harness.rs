@@ -11,7 +11,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, RecordBatch};
 use fedaudit_core::{
-    AuditSource, Clock, Context, EndReason, Error, Meter, Next, Page, PageRequest, Plugin, Rejected, Time,
+    AuditSource, Clock, Context, EndReason, Error, Meter, Next, Page, PageRequest, Plugin, Rejected, Time, Window,
 };
 use fedaudit_sps::Sps;
 use fedaudit_testkit::sps::{Options, StandIn};
@@ -130,14 +130,16 @@ pub(crate) struct Read {
     pub(crate) pages: usize,
     pub(crate) records: u64,
     pub(crate) notes: Vec<String>,
+    /// Where rows may be missing.
+    pub(crate) gaps: Vec<Window>,
     pub(crate) rejected: Vec<Rejected>,
     pub(crate) end: EndReason,
 }
 
 impl Default for Read {
     fn default() -> Self {
-        let (batches, notes, rejected) = (Vec::new(), Vec::new(), Vec::new());
-        Self { batches, pages: 0, records: 0, notes, rejected, end: EndReason::EnoughRows }
+        let (batches, notes, gaps, rejected) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { batches, pages: 0, records: 0, notes, gaps, rejected, end: EndReason::EnoughRows }
     }
 }
 
@@ -147,6 +149,7 @@ impl Read {
         self.pages += 1;
         self.records += page.observed.records;
         self.notes.extend(page.observed.notes.iter().cloned());
+        self.gaps.extend(page.observed.gap);
         self.rejected.extend(page.rejected.iter().cloned());
     }
 

@@ -47,6 +47,8 @@ async fn a_basic_search_goes_beyond_the_hits_it_shows() {
     let read = bench.read(&*bench.source(""), PageRequest::first(SESSIONS, Window::ALL)).await;
     assert_eq!((read.rows(), read.set("session_id").len()), (1200, 1200));
     assert!(read.notes.iter().any(|note| note.contains("began at one instant")), "{:?}", read.notes);
+    assert!(!read.gaps.is_empty());
+    assert!(read.gaps.iter().all(|gap| *gap == Window { from: Some(Time::from_micros(world.from)), to: None }));
     let bench = Bench::new(&world, Options::default()).await;
     let read = bench.read(&*bench.source(""), PageRequest::first(SESSIONS, Window::ALL)).await;
     assert_eq!(read.set("session_id").len(), 10_400);
@@ -408,6 +410,25 @@ async fn a_running_session_that_ends_while_it_is_read_is_one_row() {
             "{firmware}: {:?}",
             read.notes
         );
+    }
+}
+
+#[tokio::test]
+async fn more_running_sessions_than_are_remembered() {
+    let mut world = world();
+    let pattern = world.sps.sessions.iter().find(|session| session.active).unwrap().clone();
+    let early = world.from - 40 * 24 * HOUR;
+    let runner =
+        |number: i64| SpsSession { key: format!("r{number:04}"), start: early + number * SECOND, ..pattern.clone() };
+    let window = Window::new(Time::from_micros(world.to - HOUR), Time::from_micros(world.to));
+    // Two full pages fill the room for keys to the last.
+    for (count, told) in [(900, false), (1100, true)] {
+        world.sps.sessions = (0..count).map(runner).collect();
+        let bench = Bench::new(&world, Options::default()).await;
+        let read = bench.read(&*bench.source(""), PageRequest::first(SESSIONS, window)).await;
+        assert_eq!(read.set("session_id"), keys(&world.sps.sessions));
+        let note = read.notes.iter().any(|note| note.contains("more than 1000 sessions run"));
+        assert_eq!((note, read.gaps.as_slice()), (told, [].as_slice()), "{count}: {:?}", read.notes);
     }
 }
 

@@ -266,6 +266,21 @@ fn every_kind_of_system_event() {
 }
 
 #[test]
+fn wrapped_values_are_kept_as_received() {
+    let wrapped = r#"{"groups": {"$set": [3, 1]}, "at": {"$time": "10:20:30.5"}, "day": {"$type": "date", "$value": "2026-01-02"}, "nic": {"$ipv4_interface": "192.0.2.1/24"}}"#;
+    let data =
+        format!(r#"{{"method": "user.update", "params": [3, {wrapped}], "authenticated": true, "authorized": true}}"#);
+    let call = api("METHOD_CALL", &data);
+    has(
+        Service::Middleware,
+        &call,
+        &["action=account.update", "operation=user.update", "target_uid=3", "outcome=success"],
+    );
+    let decoded = decode(Service::Middleware, &[&call]);
+    assert!(text(&decoded.rows, "raw").contains(wrapped));
+}
+
+#[test]
 fn odd_members_cost_nothing_else() {
     for odd in ["null", "17", r#""text""#, "[1]", "true", "1.5"] {
         let service =

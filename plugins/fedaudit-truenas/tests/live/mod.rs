@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fedaudit_core::{Next, PageRequest, Window};
+use fedaudit_core::{ErrorKind, Next, PageRequest, Window};
 use fedaudit_testkit::records::TrueNasSession;
 use fedaudit_testkit::truenas::Options;
 
@@ -128,4 +128,27 @@ async fn a_watch_goes_on_from_its_cursor_alone() {
     second.stand_in.begin_session(session("s-new"));
     let mut taken_up = Watch { bench: &second, request: watch.request };
     assert_eq!(taken_up.next().await, ["s-new active - live_poll no end"]);
+}
+
+#[tokio::test]
+async fn a_list_without_the_reader_is_not_believed() {
+    let request = PageRequest::first("auth.sessions", Window::ALL);
+    let follow = PageRequest { follow: Some(Duration::from_millis(10)), ..request.clone() };
+    let silent = bench(world(300), Options { lists_nobody: true, ..options() }).await;
+    for request in [request.clone(), PageRequest { count_only: true, ..request.clone() }, follow.clone()] {
+        let error = silent.source.fetch(&silent.cx, &request).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
+    }
+    // Whoever has seen sessions does not take them for ended.
+    let told = bench(world(300), options()).await;
+    let Next::More(cursor) = told.source.fetch(&told.cx, &follow).await.unwrap().next else { panic!("watching ended") };
+    let later = PageRequest { cursor: Some(cursor), ..follow };
+    assert_eq!(silent.source.fetch(&silent.cx, &later).await.unwrap_err().kind(), ErrorKind::Malformed);
+    // Nobody else is there: the reader is.
+    let mut quiet = fedaudit_testkit::World::clone(&world(300));
+    quiet.truenas.sessions.clear();
+    let quiet = bench(std::sync::Arc::new(quiet), options()).await;
+    let page = quiet.source.fetch(&quiet.cx, &request).await.unwrap();
+    assert_eq!(page.rows.num_rows(), 1);
+    assert!(cells(&page.rows, 0)["quality_flags"].contains("own_reader"));
 }

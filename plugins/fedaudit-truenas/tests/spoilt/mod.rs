@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fedaudit_core::{Direction, PageRequest};
+use fedaudit_testkit::World;
+use fedaudit_testkit::records::TrueNasRecord;
 use fedaudit_testkit::truenas::Options;
 use fedaudit_truenas::Service;
 
@@ -141,6 +143,34 @@ async fn rows_without_a_name_are_not_lost_by_a_filter_on_names() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn more_rows_without_a_name_than_one_answer_holds() {
+    use fedaudit_core::Predicate;
+    let mut world = World::clone(&world(2500));
+    let rows = &mut world.truenas.middleware;
+    let model = rows.iter().find(|row| row.username == ".UNAUTHENTICATED").unwrap().clone();
+    let last = rows.last().unwrap().message_timestamp;
+    rows.extend((0..10_040).map(|number| TrueNasRecord {
+        audit_id: format!("00000000-0000-4000-8000-{number:012}"),
+        message_timestamp: last + 1 + number / 100,
+        timestamp: last + 1 + number / 100,
+        ..model.clone()
+    }));
+    let added = rows.iter().filter(|row| row.audit_id.starts_with("00000000-0000-4000-8000-"));
+    let nulls: Vec<(String, &str)> = added.map(|row| (row.audit_id.clone(), "username")).collect();
+    let options = Options { versions: vec!["v25.10.7".to_owned()], nulls, ..options() };
+    let bench = bench(Arc::new(world), options).await;
+    let request = PageRequest {
+        page_size: Some(5000),
+        predicates: vec![Predicate::any_of("user_name", ["somebody-else"])],
+        ..all(Service::Middleware)
+    };
+    let read = read(&bench, request).await;
+    let found = read.ids().into_iter().filter(|id| id.starts_with("00000000-0000-4000-8000-"));
+    assert_eq!(found.collect::<BTreeSet<_>>().len(), 10_040);
+    assert!(read.notes.iter().any(|note| note.contains("have no name")), "{:?}", read.notes);
 }
 
 #[tokio::test]

@@ -1,12 +1,14 @@
 //! Pages and what can happen between them: everything comes, once, whatever is lost on the way; and where it cannot, that is
 //! said.
 
+#![allow(clippy::single_range_in_vec_init, reason = "one range of keys is hidden")]
+
 mod newest_first;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use fedaudit_core::{Direction, EndReason, ErrorKind, Next, PageRequest, Time, Window};
+use fedaudit_core::{Direction, EndReason, ErrorKind, Next, PageRequest, Predicate, Time, Window};
 use fedaudit_testkit::vsphere::Options;
 
 use crate::support::{Answer, Bench, START, event, many, read, world, world_of};
@@ -112,17 +114,79 @@ async fn an_empty_page_is_not_the_end() {
     for protocol in PROTOCOLS {
         // Several pages in a row hold nothing that the account may see; others are short.
         for hidden in [100..400, 0..333, 95..105] {
-            let options = Options { hidden: Some(hidden.clone()), ..Options::default() };
+            let options = Options { hidden: vec![hidden.clone()], ..Options::default() };
             let answer = read_with(options, protocol, &world, 20).await;
             let expected: Vec<i64> = (0..500).filter(|key| !hidden.contains(key)).map(i64::from).collect();
             assert_eq!(answer.keys(), expected);
             assert_eq!((answer.end, answer.notes.len()), (EndReason::EmptyPage, 0));
         }
         // The newest are hidden, so that nothing proves the end: what could be seen was, and the doubt is told.
-        let options = Options { hidden: Some(400..500), ..Options::default() };
+        let options = Options { hidden: vec![400..500], ..Options::default() };
         let answer = read_with(options, protocol, &world, 20).await;
         assert_eq!(answer.keys(), (0..400).collect::<Vec<_>>());
         assert!(answer.notes.iter().any(|note| note.contains("may not see every object")), "{:?}", answer.notes);
+        assert_eq!(answer.gaps, [Window { from: Some(instant(399)), to: None }]);
+    }
+}
+
+fn instant(key: i32) -> Time {
+    Time::from_micros(START + i64::from(key) * 100_000)
+}
+
+/// What the account may see lies between what it may not: neither the first pages nor the latest one show anything.
+#[tokio::test]
+async fn events_between_hidden_ones_are_found() {
+    let world = world_of(many(500));
+    for protocol in PROTOCOLS {
+        for direction in [Direction::Any, Direction::NewestFirst] {
+            let options = Options { hidden: vec![0..200, 300..500], ..Options::default() };
+            let bench = Bench::start(Arc::clone(&world), options, protocol, "").await;
+            let answer = read(&bench, PageRequest { direction, ..pages_of(20) }).await;
+            assert_eq!(answer.sorted_keys(), (200..300).collect::<Vec<_>>());
+            assert_eq!(answer.gaps, [Window { from: Some(instant(299)), to: None }]);
+            assert_eq!(answer.notes.len(), 1, "{:?}", answer.notes);
+        }
+    }
+}
+
+/// Nothing at all is seen. It is an answer where something proves it, and a doubt otherwise.
+#[tokio::test]
+async fn silence_is_an_answer_only_where_that_is_proven() {
+    let world = world_of(many(100));
+    let later = Window { from: Some(instant(100)), to: None };
+    let between = Window::new(instant(40), instant(60));
+    for protocol in PROTOCOLS {
+        for direction in [Direction::Any, Direction::NewestFirst] {
+            let silence = async |hidden: Vec<_>, tells_privileges, window, code: Option<&str>| {
+                let options = Options { hidden, tells_privileges, ..Options::default() };
+                let bench = Bench::start(Arc::clone(&world), options, protocol, "").await;
+                let predicates = code.map(|code| Predicate::any_of("event_code", [code])).into_iter().collect();
+                let request = PageRequest { direction, window, predicates, ..pages_of(10) };
+                let answer = read(&bench, request).await;
+                assert!(answer.keys().is_empty());
+                assert_eq!(bench.stand_in.open_collectors(), 0);
+                (answer.gaps, answer.notes, bench.log.take().len())
+            };
+            // The newest event there is lies before the window, and the account sees it.
+            let (gaps, notes, calls) = silence(vec![0..50], false, later, None).await;
+            assert_eq!((gaps.len(), notes.len()), (0, 0), "{notes:?}");
+            assert!(calls < 20, "{calls}");
+            // It does not see that one.
+            let (gaps, notes, _) = silence(vec![90..100], false, later, None).await;
+            assert_eq!((gaps, notes.len()), (vec![later], 1));
+            assert!(notes[0].contains("may not see every object"), "{notes:?}");
+            // All of the window is hidden, and what is before it is not.
+            let (gaps, ..) = silence(vec![30..61], true, between, None).await;
+            assert_eq!(gaps, [between]);
+            // No event of this kind was ever stored: an account that may read at the root would see it.
+            let (gaps, notes, _) = silence(Vec::new(), true, Window::ALL, Some("AccountRemovedEvent")).await;
+            assert_eq!((gaps.len(), notes.len()), (0, 0), "{notes:?}");
+            for (hidden, tells_privileges) in [(Vec::new(), false), (vec![0..1], true)] {
+                let (gaps, notes, _) =
+                    silence(hidden, tells_privileges, Window::ALL, Some("AccountRemovedEvent")).await;
+                assert_eq!((gaps, notes.len()), (vec![Window::ALL], 1));
+            }
+        }
     }
 }
 
@@ -322,6 +386,15 @@ async fn retention_is_told_where_it_is_known() {
         assert_eq!(kept.retention_floor, None);
         let unknown = floor(Options { may_read_options: false, ..Options::default() }).await;
         assert_eq!((unknown.retention_floor, unknown.keys().len()), (None, 3));
+        assert!(unknown.notes[0].starts_with("retention is not known: the account may not"), "{:?}", unknown.notes);
+        assert!(known.notes.is_empty() && kept.notes.is_empty());
+        // A server that is busy at that moment is asked again.
+        let busy = floor(Options { available_first: 3, unavailable: 1, ..Options::default() }).await;
+        assert!(busy.retention_floor.is_some() && busy.notes.is_empty(), "{:?}", busy.notes);
+        let options = Options { available_first: 3, unavailable: 1000, ..Options::default() };
+        let bench = Bench::start(world_of(many(3)), options, protocol, "").await;
+        let error = bench.source.fetch(&bench.cx, &pages_of(20)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     }
 }
 

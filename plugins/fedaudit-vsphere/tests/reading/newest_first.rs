@@ -126,7 +126,7 @@ async fn newest_first_survives_what_forward_reading_does() {
         }
         // Pages that are empty in the middle, at the new end and at the old one.
         for hidden in [50..120, 170..200, 0..70] {
-            let options = Options { hidden: Some(hidden.clone()), ..Options::default() };
+            let options = Options { hidden: vec![hidden.clone()], ..Options::default() };
             let bench = Bench::start(Arc::clone(&world), options, protocol, "").await;
             let mut keys = read(&bench, newest(10, Window::ALL)).await.sorted_keys();
             keys.dedup();

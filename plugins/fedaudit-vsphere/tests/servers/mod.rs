@@ -1,9 +1,10 @@
 //! Which server answers, how it is talked to, and whether it lets us in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fedaudit_core::{ErrorKind, PageRequest, Predicate, Window};
-use fedaudit_testkit::vsphere::Options;
+use fedaudit_testkit::vsphere::{Introduction, Options};
 
 use crate::PROTOCOLS;
 use crate::support::{Bench, PASSWORD, cell, many, read, world, world_of};
@@ -99,8 +100,8 @@ async fn an_account_without_a_role_is_denied() {
 async fn a_login_lost_inside_a_200_is_made_anew() {
     let world = world();
     for protocol in PROTOCOLS {
-        // The first call after the login is that for options, the second the list itself.
-        let options = Options { fault_in_200: true, expire_after: Some(2), ..Options::default() };
+        // The first call after the login is the list itself.
+        let options = Options { fault_in_200: true, expire_after: Some(1), ..Options::default() };
         let bench = Bench::start(Arc::clone(&world), options, protocol, "").await;
         let answer = read(&bench, PageRequest::first("sessions", Window::ALL)).await;
         assert_eq!(answer.column("session_id").len(), world.vsphere.sessions.len());
@@ -138,11 +139,55 @@ async fn a_server_that_ends_every_login_is_left_alone() {
 #[tokio::test]
 async fn a_long_list_of_sessions_comes_in_parts() {
     let world = world();
-    let options = Options { property_token: true, ..Options::default() };
+    let options = Options { property_tokens: 2, ..Options::default() };
     let bench = Bench::start(Arc::clone(&world), options, "soap", "").await;
     let answer = read(&bench, PageRequest::first("sessions", Window::ALL)).await;
     assert_eq!(answer.column("session_id").len(), world.vsphere.sessions.len());
     assert!(answer.rejected.is_empty());
+    // One without an end.
+    let bench =
+        Bench::start(Arc::clone(&world), Options { property_tokens: u64::MAX, ..Options::default() }, "soap", "").await;
+    let sessions = PageRequest::first("sessions", Window::ALL);
+    let page = tokio::time::timeout(Duration::from_secs(20), bench.source.fetch(&bench.cx, &sessions)).await;
+    let error = page.expect("it ends").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
+}
+
+#[tokio::test]
+async fn a_login_that_comes_to_nothing_is_given_back() {
+    for protocol in PROTOCOLS {
+        let options = Options { introduction: Introduction::Missing, ..Options::default() };
+        let bench = Bench::start(world(), options, protocol, "").await;
+        for _ in 0..2 {
+            let error = bench.source.fetch(&bench.cx, &events()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
+            assert_eq!(bench.stand_in.open_logins(), 0, "{protocol}");
+        }
+        let calls = bench.log.take();
+        let count = |method: &str| calls.iter().filter(|entry| entry.target.starts_with(method)).count();
+        assert_eq!((count("Login "), count("Logout ")), (2, 2));
+    }
+}
+
+/// Without the key of its own session, a reader cannot tell which one in the list that is.
+#[tokio::test]
+async fn a_login_without_a_key_knows_others_by_their_number() {
+    let mut quiet = fedaudit_testkit::World::clone(&world());
+    quiet.vsphere.sessions.clear();
+    let quiet = Arc::new(quiet);
+    for protocol in PROTOCOLS {
+        let list = async |world: &Arc<_>| {
+            let options = Options { introduction: Introduction::WithoutKey, list_reader: true, ..Options::default() };
+            let bench = Bench::start(Arc::clone(world), options, protocol, "").await;
+            read(&bench, PageRequest::first("sessions", Window::ALL)).await
+        };
+        let alone = list(&quiet).await;
+        assert_eq!(alone.column("session_id").len(), 1);
+        assert!(alone.notes[0].contains("the server does not say which"), "{:?}", alone.notes);
+        let among_others = list(&world()).await;
+        assert_eq!(among_others.column("session_id").len(), world().vsphere.sessions.len() + 1);
+        assert!(among_others.notes.is_empty(), "{:?}", among_others.notes);
+    }
 }
 
 #[tokio::test]

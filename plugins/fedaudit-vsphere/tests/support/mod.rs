@@ -9,7 +9,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType as T;
-use fedaudit_core::{AuditSource, Clock, Context, EndReason, Meter, Next, PageRequest, Plugin, Rejected, Time};
+use fedaudit_core::{AuditSource, Clock, Context, EndReason, Meter, Next, PageRequest, Plugin, Rejected, Time, Window};
 use fedaudit_testkit::records::{VimValue, VsphereEvent, World};
 use fedaudit_testkit::vsphere::{Options, StandIn};
 use fedaudit_testkit::{Authority, RequestLog, ServerHandle, Settings, serve};
@@ -134,6 +134,8 @@ pub(crate) struct Answer {
     pub(crate) server_time: Option<Time>,
     pub(crate) retention_floor: Option<Time>,
     pub(crate) notes: Vec<String>,
+    /// Where rows may be missing.
+    pub(crate) gaps: Vec<Window>,
     /// Frontier of each page.
     pub(crate) frontiers: Vec<Option<Time>>,
 }
@@ -171,11 +173,13 @@ pub(crate) async fn read_source(source: &dyn AuditSource, cx: &Context, mut requ
         server_time: None,
         retention_floor: None,
         notes: Vec::new(),
+        gaps: Vec::new(),
         frontiers: Vec::new(),
     };
     loop {
         let page = source.fetch(cx, &request).await.unwrap();
         answer.notes.extend(page.observed.notes);
+        answer.gaps.extend(page.observed.gap);
         answer.frontiers.push(page.frontier);
         answer.pages += 1;
         answer.records += page.observed.records;
