@@ -85,7 +85,7 @@ async fn a_call_that_does_not_end_costs_the_process() {
         // Another call of the same process ends with it.
         let error = source.fetch(&context(None), &log()).await.unwrap_err();
         assert!(error.to_string().contains("a call did not come back"), "{error}");
-        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
         source.check(&context(None)).await.unwrap();
     }
 }

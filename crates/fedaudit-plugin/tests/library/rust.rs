@@ -89,11 +89,16 @@ async fn a_call_that_cannot_be_stopped_is_left_behind() {
     let began = Instant::now();
     let error = source.fetch(&context(Some(Duration::from_millis(100))), &log()).await.unwrap_err();
     assert_is(&error, ErrorKind::Timeout, "did not come back");
-    tokio::time::sleep(Duration::from_millis(2500)).await;
-    let error = source.close(&context(None)).await.unwrap_err();
+    // It is given a moment to come back, in which it can still be asked something else.
+    let error = loop {
+        match source.close(&context(None)).await {
+            Err(error) => break error,
+            Ok(()) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+        assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
+    };
     assert_is(&error, ErrorKind::Unavailable, "still hangs");
     drop(source);
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
