@@ -42,12 +42,14 @@ pub struct Settings {
     pub people: usize,
     /// Share of login attempts that fail.
     pub failure_rate: f64,
+    /// The one product that all records are of, by its word in the tables; none for all products.
+    pub only: Option<&'static str>,
 }
 
 impl Settings {
     /// The demo's organisation: 40 people, 14 days, about 20 000 records.
     pub fn new(seed: u64, to: i64) -> Self {
-        Self { seed, to, days: 14, events: 20_000, people: 40, failure_rate: 0.06 }
+        Self { seed, to, days: 14, events: 20_000, people: 40, failure_rate: 0.06, only: None }
     }
 }
 
@@ -218,15 +220,19 @@ impl World {
             events: Vec::with_capacity(settings.events + settings.events / 8),
             sessions: Vec::new(),
         };
-        let share = |percent: usize| settings.events * percent / 100;
+        let share = |product: &str, percent: usize, of_product: usize| match settings.only {
+            None => settings.events * percent / 100,
+            Some(only) if only == product => settings.events * percent / of_product,
+            Some(_) => 0,
+        };
 
-        let (middleware, sessions) = api::grow(&mut growth, &mut random.fork(2), share(18));
-        let smb = files::grow(&mut growth, &mut random.fork(3), share(22));
-        let sudo = host::grow_sudo(&mut growth, &mut random.fork(4), share(3));
-        let system = host::grow_system(&mut growth, &mut random.fork(5), share(4));
-        let vsphere = vcenter::grow(&mut growth, &mut random.fork(6), share(28));
-        let sps = gateway::grow(&mut growth, &mut random.fork(7), share(5));
-        let canvas = learning::grow(&mut growth, &mut random.fork(8), share(20));
+        let (middleware, sessions) = api::grow(&mut growth, &mut random.fork(2), share("truenas", 18, 47));
+        let smb = files::grow(&mut growth, &mut random.fork(3), share("truenas", 22, 47));
+        let sudo = host::grow_sudo(&mut growth, &mut random.fork(4), share("truenas", 3, 47));
+        let system = host::grow_system(&mut growth, &mut random.fork(5), share("truenas", 4, 47));
+        let vsphere = vcenter::grow(&mut growth, &mut random.fork(6), share("vsphere", 28, 28));
+        let sps = gateway::grow(&mut growth, &mut random.fork(7), share("sps", 5, 5));
+        let canvas = learning::grow(&mut growth, &mut random.fork(8), share("canvas", 20, 20));
 
         let mut users: Vec<String> = growth.staff.iter().map(|staff| staff.name.clone()).collect();
         users.extend(["root", "svc-backup"].map(str::to_owned));

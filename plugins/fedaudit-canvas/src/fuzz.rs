@@ -6,7 +6,7 @@ use std::time::Duration;
 use fedaudit_core::{Clock, Context, Cursor, ErrorKind, StreamKind, Time, Window};
 use fedaudit_fuzz::Depth;
 use fedaudit_testkit::conformance::{texts, unsound};
-use fedaudit_transport::{HttpResponse, PATIENCE, retry_after};
+use fedaudit_transport::{HttpResponse, PATIENCE, Spoken, retry_after};
 use futures::FutureExt as _;
 use http::{HeaderName, HeaderValue};
 use serde::de::IgnoredAny;
@@ -106,7 +106,7 @@ fn links() {
 /// A connection to nowhere.
 static API: LazyLock<Api> = LazyLock::new(|| {
     let config: Config = toml::from_str("url = \"https://c.example\"\ntoken = \"env:T\"").expect("a configuration");
-    Api::new(config.origin().expect("an origin"), config).expect("a client")
+    Api::new(config.origin().expect("an origin"), config, &Spoken::default()).expect("a client")
 });
 
 struct Noon;

@@ -5,6 +5,7 @@
 //! front that can break any answer, builds sources, reads them through the [`AuditSource`] contract alone, and watches
 //! every text that leaves them for secrets. A case that cannot run says why; a case that runs and proves nothing fails.
 
+mod apart;
 mod bench;
 mod cases;
 mod compare;
@@ -26,6 +27,7 @@ use fedaudit_core::{AuditSource, Error, ErrorKind, Plugin, Result};
 use futures::StreamExt as _;
 use futures::future::LocalBoxFuture;
 
+pub use self::apart::{Apart, Cost, cost, serve_apart};
 pub use self::product::{Condition, Fact, Product, Truth};
 pub use self::soundness::{texts, unsound};
 
