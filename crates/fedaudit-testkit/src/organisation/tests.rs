@@ -138,7 +138,7 @@ fn the_reading_of_canvas_sessions_agrees_with_its_logouts() {
 #[test]
 fn edge_settings_are_survived() {
     for (days, events, people, failure_rate) in [(1, 0, 0, 0.0), (0, 50, 1, 1.0), (40, 3000, 300, 0.5)] {
-        let world = World::generate(&Settings { seed: 9, to: TO, days, events, people, failure_rate });
+        let world = World::generate(&Settings { seed: 9, to: TO, days, events, people, failure_rate, only: None });
         assert!(world.truth.events.iter().all(|event| (world.from..world.to).contains(&event.time.0)));
         let names: HashSet<_> = world.truth.people.iter().map(|person| &person.name).collect();
         assert_eq!(names.len(), world.truth.people.len());
@@ -164,4 +164,13 @@ fn the_truth_file_is_json() {
     assert_eq!(value["to"], "2026-11-22T03:20:01Z");
     assert!(value["events"][0]["time"].as_str().unwrap().ends_with('Z'));
     assert!(value["sessions"].as_array().unwrap().len() > 10);
+}
+
+#[test]
+fn a_world_of_one_product_has_records_of_no_other() {
+    let world = World::generate(&Settings { events: 4000, only: Some("vsphere"), ..Settings::new(5, TO) });
+    let count = world.vsphere.events.len();
+    assert!((3000..6000).contains(&count), "{count}");
+    let others = world.truenas.smb.len() + world.truenas.middleware.len() + world.canvas.events.len();
+    assert!(others < 100, "{others}");
 }
