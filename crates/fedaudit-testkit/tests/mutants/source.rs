@@ -12,7 +12,8 @@ use fedaudit_core::{
     Rejected, Result, Secret, SourceHealth, SourceInfo, StreamInfo, StreamKind, Time,
 };
 use fedaudit_transport::{
-    Attempt, HttpClient, HttpRequest, HttpResponse, Login, Origin, ProxyConfig, SecretRef, TlsConfig, error_for,
+    Attempt, Discreet, HttpClient, HttpRequest, HttpResponse, Login, Origin, ProxyConfig, SecretRef, Spoken, TlsConfig,
+    error_for,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -44,7 +45,12 @@ impl Plugin for Sample {
         if !origin.is_tls() {
             return Err(Error::new(ErrorKind::Config, "the password does not travel over plain http"));
         }
-        Ok(Box::new(Source::new(origin, config)?))
+        let spoken = Spoken::default();
+        let source = Source::new(origin, config, &spoken)?;
+        if source.errs("shows_the_token_in_errors") {
+            return Ok(Box::new(source));
+        }
+        Ok(Box::new(Discreet::new(source, spoken)))
     }
 }
 
@@ -104,7 +110,7 @@ struct Me {
 }
 
 impl Source {
-    fn new(origin: Origin, config: Config) -> Result<Self> {
+    fn new(origin: Origin, config: Config, spoken: &Spoken) -> Result<Self> {
         let superset = |column: &str| Pushable { column: column.into(), operators: vec![Operator::In], exact: false };
         let stream = StreamInfo {
             time_field: "at".into(),
@@ -131,7 +137,7 @@ impl Source {
         } else {
             config.proxy
         };
-        let http = HttpClient::through(origin, &config.tls, &proxy)?;
+        let http = HttpClient::through(origin, &config.tls, &proxy)?.remembering(spoken);
         Ok(Self {
             info,
             http,
@@ -150,7 +156,7 @@ impl Source {
 
     async fn log_in(&self, cx: &Context) -> Result<Secret> {
         let password = self.password.resolve()?;
-        let request = HttpRequest::post("/login", "text/plain", password.reveal().to_owned());
+        let request = HttpRequest::post("/login", "text/plain", password.reveal().to_owned()).hiding(password);
         let response = self.http.send(cx, request).await?;
         if response.status != 200 {
             return Err(error_for(&response).at("log in").hint("check the password"));
@@ -191,9 +197,6 @@ impl Source {
                     401 if !self.errs("never_logs_in_again") => Ok(Attempt::Lost(error_for(&response))),
                     403 => Err(error_for(&response).hint("give the account the right AUDITOR")),
                     429 if self.errs("ignores_throttling") => Ok(Attempt::Done(response)),
-                    _ if self.errs("shows_the_token_in_errors") => {
-                        Err(error_for(&response).at(format!("GET {path} with {}", token.reveal())))
-                    }
                     _ => Err(error_for(&response)),
                 }
             })
