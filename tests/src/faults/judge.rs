@@ -111,6 +111,15 @@ pub(super) fn sessions(truths: &Answers, given: &Answer, hits: &[Hit]) -> Vec<St
     wrong
 }
 
+/// Whether an entry says something that the undisturbed answer does not.
+fn is_noted(truth: &Receipt, entry: &StreamReceipt) -> bool {
+    let same = |other: &&StreamReceipt| {
+        (&other.table, &other.source, &other.stream) == (&entry.table, &entry.source, &entry.stream)
+    };
+    let usual = truth.streams.iter().find(same).map_or(&[][..], |other| other.notes.as_slice());
+    entry.notes.iter().any(|note| !usual.contains(note))
+}
+
 /// What is wrong with a receipt by itself.
 fn receipt(truth: &Receipt, given: &Receipt, hits: &[Hit]) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -127,7 +136,10 @@ fn receipt(truth: &Receipt, given: &Receipt, hits: &[Hit]) -> Vec<String> {
         let place = format!("{}/{}", entry.source, entry.stream);
         let reason = match entry.status {
             Status::Denied | Status::Failed => entry.error.is_some(),
-            Status::Partial => entry.error.is_some() || entry.rejected > 0,
+            // A gap that the source knows of stands in a note that an undisturbed answer has not.
+            Status::Partial => {
+                entry.error.is_some() || entry.rejected > 0 || (!entry.missing.is_empty() && is_noted(truth, entry))
+            }
             Status::Complete | Status::Empty => entry.error.is_none() && entry.rejected == 0,
             // No fault makes a stream so.
             Status::Expired | Status::Blind => false,
