@@ -28,7 +28,8 @@ pub use receipt::{Receipt, ReceiptError, SourceReceipt, Status, StreamReceipt};
 pub use rows::{EventBuilder, EventRow, SessionBuilder, SessionRow};
 pub use secret::Secret;
 pub use source::{
-    AuditSource, BlindSpot, Bound, Order, Pairing, Plugin, Pushable, SourceHealth, SourceInfo, StreamInfo, StreamKind,
+    AuditSource, BlindSpot, Bound, Order, Pairing, Plugin, PluginInfo, Pushable, SourceHealth, SourceInfo, StreamInfo,
+    StreamKind,
 };
 pub use time::{ParsedTime, Time};
 pub use words::{AddressKind, Confidence, EndCause, Outcome, SessionState, TimeQuality, UserType};

@@ -35,11 +35,40 @@ pub trait AuditSource: fmt::Debug + Send + Sync {
 pub trait Plugin {
     /// The word in `type = "…"`.
     const TYPE: &'static str;
+    /// Its version, mapping revision included, as in [`SourceInfo::plugin_version`].
+    const VERSION: &'static str;
+    /// Every stream that a source of it may have.
+    const STREAMS: &'static [&'static str];
     /// The rest of the `[[source]]` table; unknown keys are errors.
     type Config: DeserializeOwned;
 
     /// Makes a source. No I/O except for the files that the configuration names.
     fn build(name: &str, config: Self::Config) -> Result<Box<dyn AuditSource>>;
+}
+
+/// What a plugin says of itself before there is any source of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginInfo {
+    /// [`Plugin::TYPE`]
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// [`Plugin::VERSION`]
+    #[serde(default)]
+    pub version: String,
+    /// [`Plugin::STREAMS`]
+    #[serde(default)]
+    pub streams: Vec<String>,
+}
+
+impl PluginInfo {
+    /// That of a plugin in this program.
+    pub fn of<P: Plugin>() -> Self {
+        Self {
+            kind: P::TYPE.to_owned(),
+            version: P::VERSION.to_owned(),
+            streams: P::STREAMS.iter().map(|&stream| stream.to_owned()).collect(),
+        }
+    }
 }
 
 /// What a source offers.

@@ -30,6 +30,8 @@ pub struct Config {
 
 impl Plugin for Odd {
     const TYPE: &'static str = "odd";
+    const VERSION: &'static str = "1";
+    const STREAMS: &'static [&'static str] = &["log"];
     type Config = Config;
 
     fn build(_name: &str, config: Config) -> Result<Box<dyn AuditSource>> {

@@ -138,7 +138,8 @@ pub struct Table {
     pub abi_minor: u32,
     /// Size of this structure.
     pub size: usize,
-    /// Called once, first. Answers `{"type": …}`, the word in the configuration.
+    /// Called once, first. Answers `{"type": …, "version": …, "streams": […]}`: the word in the
+    /// configuration, its version, and the name of every stream that its sources may have.
     pub start: Option<Start>,
     /// Makes a source of its name and its settings, the rest of its `[[source]]` table as JSON. Answers with its
     /// `SourceInfo`. Nothing is asked of the product yet.

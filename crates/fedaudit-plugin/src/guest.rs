@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, to_ffi};
 use arrow_array::{Array as _, StructArray};
-use fedaudit_core::{AuditSource, Context, Error, ErrorKind, PageRequest, Plugin, Result};
+use fedaudit_core::{AuditSource, Context, Error, ErrorKind, PageRequest, Plugin, PluginInfo, Result};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 use crate::abi::{ABI_MAJOR, ABI_MINOR, Bytes, Call, FAILED, Host, OK, Slice, Table};
-use crate::wire::{Described, PageRest, json};
+use crate::wire::{PageRest, json};
 use calls::Called;
 
 /// Makes a library of a [`Plugin`]: exports the one function that a host looks for.
@@ -80,7 +80,7 @@ unsafe extern "C" fn start<P: Plugin>(host: *const Host, out: *mut Bytes) -> i32
     answered(out, || {
         // SAFETY: the host lives as long as the process.
         log::forward(unsafe { host.as_ref() });
-        json(&Described { kind: P::TYPE.to_owned() })
+        json(&PluginInfo::of::<P>())
     })
 }
 

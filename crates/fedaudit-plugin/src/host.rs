@@ -3,7 +3,7 @@
 //! A library is code of this process: what it does to memory is not checked. What it hands over is: statuses, texts and
 //! rows that are not as agreed are that source's errors. Whoever trusts a library less runs it in a process of its own.
 
-mod file;
+pub(crate) mod file;
 pub(crate) mod import;
 pub(crate) mod running;
 mod source;
@@ -13,7 +13,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fedaudit_core::{AuditSource, Error, ErrorKind, Result, SourceInfo};
+use fedaudit_core::{AuditSource, Error, ErrorKind, PluginInfo, Result, SourceInfo};
 use libloading::Library;
 
 use self::running::within;
@@ -22,7 +22,7 @@ use crate::abi::{
     self, ABI_MAJOR, ABI_MINOR, Ask, Bytes, Cancel, Create, Fetch, Host, OK, Release, SYMBOL, Slice, Start,
     TABLE_SIZE_1_0, Table,
 };
-use crate::wire::{Described, read};
+use crate::wire::read;
 
 /// Longest time for a library to start, and for a source to be made: neither asks a product anything.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct LoadedPlugin {
     path: PathBuf,
-    kind: String,
+    info: PluginInfo,
     functions: Functions,
     /// What follows when a call has to be left behind.
     left_behind: fn(),
@@ -78,11 +78,11 @@ impl LoadedPlugin {
             // SAFETY: part of the interface; the host lives as long as the process.
             ask(|out| unsafe { start(&raw const HOST, out) })
         })?;
-        let Described { kind } = read(&described, "description")?;
-        if kind.is_empty() {
+        let info: PluginInfo = read(&described, "description")?;
+        if info.kind.is_empty() {
             return Err(unusable("its type is empty"));
         }
-        Ok(Self { path, kind, functions, left_behind: || {} })
+        Ok(Self { path, info, functions, left_behind: || {} })
     }
 
     /// The same, with something to do when a call did not come back and is left behind.
@@ -92,9 +92,9 @@ impl LoadedPlugin {
         self
     }
 
-    /// The word in `type = "…"`.
-    pub fn kind(&self) -> &str {
-        &self.kind
+    /// What it says of itself.
+    pub fn info(&self) -> &PluginInfo {
+        &self.info
     }
 
     /// The file.
@@ -123,7 +123,7 @@ impl LoadedPlugin {
 
 impl fmt::Debug for LoadedPlugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoadedPlugin").field("path", &self.path).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("LoadedPlugin").field("path", &self.path).field("info", &self.info).finish_non_exhaustive()
     }
 }
 

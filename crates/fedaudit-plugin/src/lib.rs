@@ -16,4 +16,6 @@ pub mod guest;
 pub mod host;
 #[cfg(unix)]
 pub mod process;
+#[cfg(feature = "conformance")]
+pub mod subject;
 mod wire;

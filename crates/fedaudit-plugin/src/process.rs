@@ -7,6 +7,7 @@
 
 mod child;
 mod frame;
+mod fresh;
 mod parent;
 
 /// Status of a child that ends because a call of its library did not come back.

@@ -8,14 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::abi;
 
-/// Answer of `start`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Described {
-    /// The word in `type = "…"`.
-    #[serde(rename = "type")]
-    pub(crate) kind: String,
-}
-
 /// A page without its rows.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct PageRest {

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use fedaudit_core::{
-    Action, BlindSpot, Bound, Operator, Order, Outcome, Pairing, Predicate, Pushable, SourceInfo, StreamInfo,
-    StreamKind,
+    Action, BlindSpot, Bound, Operator, Order, Outcome, Pairing, Plugin as _, Predicate, Pushable, SourceInfo,
+    StreamInfo, StreamKind,
 };
 use fedaudit_transport::Origin;
 
+use crate::Canvas;
 use crate::budget::IN_FLIGHT;
 use crate::stream::Stream;
 
@@ -18,7 +19,7 @@ pub(crate) fn info(origin: &Origin, streams: &[Stream]) -> SourceInfo {
     SourceInfo {
         product: "canvas".to_owned(),
         plugin: "fedaudit-canvas".to_owned(),
-        plugin_version: concat!(env!("CARGO_PKG_VERSION"), "+map.2").to_owned(),
+        plugin_version: Canvas::VERSION.to_owned(),
         origin: origin.as_str().to_owned(),
         streams: Stream::ALL
             .into_iter()

@@ -45,6 +45,8 @@ pub struct Canvas;
 
 impl Plugin for Canvas {
     const TYPE: &'static str = "canvas";
+    const VERSION: &'static str = concat!(env!("CARGO_PKG_VERSION"), "+map.2");
+    const STREAMS: &'static [&'static str] = &["audit.authentication", "audit.course", "audit.grade_change"];
     type Config = Config;
 
     fn build(name: &str, config: Config) -> Result<Box<dyn AuditSource>> {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use fedaudit_core::{
-    Action, BlindSpot, Bound, Operator, Order, Predicate, Pushable, SourceInfo, StreamInfo, StreamKind,
+    Action, BlindSpot, Bound, Operator, Order, Plugin as _, Predicate, Pushable, SourceInfo, StreamInfo, StreamKind,
 };
 
+use crate::Sps;
 use crate::config::{Config, Detail};
 
 /// Sessions of the gateway, current and past.
@@ -13,8 +14,6 @@ pub(crate) const SESSIONS: &str = "sessions";
 /// The start and the end of each of them, as events.
 pub(crate) const SESSION_EVENTS: &str = "sps.sessions";
 
-/// Revision of the mapping; part of the plugin's version.
-const MAPPING: u32 = 1;
 const DAY: Duration = Duration::from_hours(24);
 
 pub(crate) fn source_info(origin: &str, config: &Config) -> SourceInfo {
@@ -22,7 +21,7 @@ pub(crate) fn source_info(origin: &str, config: &Config) -> SourceInfo {
     let mut info = SourceInfo {
         product: "sps".to_owned(),
         plugin: env!("CARGO_PKG_NAME").to_owned(),
-        plugin_version: format!("{}+map{MAPPING}", env!("CARGO_PKG_VERSION")),
+        plugin_version: Sps::VERSION.to_owned(),
         origin: origin.to_owned(),
         streams: vec![
             stream(

@@ -42,6 +42,9 @@ pub struct Sps;
 
 impl Plugin for Sps {
     const TYPE: &'static str = "sps";
+    const VERSION: &'static str = concat!(env!("CARGO_PKG_VERSION"), "+map1");
+    const STREAMS: &'static [&'static str] =
+        &["sessions", "sps.sessions", "sps.events", "sps.alerts", "sps.channels", "sps.trail_downloads"];
     type Config = Config;
 
     fn build(_name: &str, config: Config) -> Result<Box<dyn AuditSource>> {

@@ -57,6 +57,8 @@ pub struct TrueNasPlugin;
 
 impl Plugin for TrueNasPlugin {
     const TYPE: &'static str = "truenas";
+    const VERSION: &'static str = concat!(env!("CARGO_PKG_VERSION"), "+map1");
+    const STREAMS: &'static [&'static str] = streams::NAMES;
     type Config = Config;
 
     fn build(name: &str, config: Config) -> Result<Box<dyn AuditSource>> {

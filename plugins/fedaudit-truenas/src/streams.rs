@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use fedaudit_core::{
-    Action, BlindSpot, Bound, Operator, Order, Pairing, Predicate, Pushable, SourceInfo, StreamInfo, StreamKind,
+    Action, BlindSpot, Bound, Operator, Order, Pairing, Plugin as _, Predicate, Pushable, SourceInfo, StreamInfo,
+    StreamKind,
 };
+
+use crate::TrueNasPlugin;
 
 /// How long after an event its row may still appear: the log daemon batches, and buffers on disk.
 pub(crate) const LATENESS: Duration = Duration::from_mins(2);
@@ -12,6 +15,19 @@ pub(crate) const LATENESS: Duration = Duration::from_mins(2);
 const OTHER: &str = ".other";
 /// Name of the stream of live sessions.
 pub(crate) const SESSIONS: &str = "auth.sessions";
+
+/// Every stream there can be.
+pub(crate) const NAMES: &[&str] = &[
+    "audit.MIDDLEWARE",
+    "audit.SMB",
+    "audit.SUDO",
+    "audit.SYSTEM",
+    "audit.MIDDLEWARE.other",
+    "audit.SMB.other",
+    "audit.SUDO.other",
+    "audit.SYSTEM.other",
+    SESSIONS,
+];
 
 /// An audit database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +104,7 @@ pub(crate) fn info(origin: &str, both_controllers: bool) -> SourceInfo {
     SourceInfo {
         product: "truenas".to_owned(),
         plugin: "truenas".to_owned(),
-        plugin_version: concat!(env!("CARGO_PKG_VERSION"), "+map1").to_owned(),
+        plugin_version: TrueNasPlugin::VERSION.to_owned(),
         origin: origin.to_owned(),
         streams,
     }

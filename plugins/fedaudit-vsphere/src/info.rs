@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use fedaudit_core::{
-    Action, BlindSpot, Bound, Operator, Order, Pairing, Predicate, Pushable, SourceInfo, StreamInfo, StreamKind,
+    Action, BlindSpot, Bound, Operator, Order, Pairing, Plugin as _, Predicate, Pushable, SourceInfo, StreamInfo,
+    StreamKind,
 };
 use fedaudit_transport::Origin;
+
+use crate::VSphere;
 
 /// The event log.
 pub(crate) const EVENTS: &str = "vim.events";
@@ -17,7 +20,7 @@ pub(crate) fn source_info(origin: &Origin, pushes_user_name: bool) -> SourceInfo
     SourceInfo {
         product: "vsphere".into(),
         plugin: env!("CARGO_PKG_NAME").into(),
-        plugin_version: concat!(env!("CARGO_PKG_VERSION"), "+map.1").into(),
+        plugin_version: VSphere::VERSION.into(),
         origin: origin.as_str().into(),
         streams: vec![events(pushes_user_name), sessions()],
     }

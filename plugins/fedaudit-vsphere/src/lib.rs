@@ -69,6 +69,8 @@ pub struct VSphere {
 
 impl Plugin for VSphere {
     const TYPE: &'static str = "vsphere";
+    const VERSION: &'static str = concat!(env!("CARGO_PKG_VERSION"), "+map.1");
+    const STREAMS: &'static [&'static str] = &[info::EVENTS, info::SESSIONS];
     type Config = Config;
 
     fn build(_name: &str, config: Config) -> Result<Box<dyn AuditSource>> {

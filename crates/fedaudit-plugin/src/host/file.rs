@@ -5,10 +5,14 @@ use std::io::Read as _;
 use std::path::Path;
 
 use fedaudit_core::Result;
-use fedaudit_core::key::sha256_hex;
+use sha2::{Digest as _, Sha256};
 
 use super::unusable;
 
+/// Bytes in which a library says what it is.
+const HEAD: u64 = 64;
+
+/// What the file says before it is loaded: whose it is, whether it is an allowed one, and for which machine.
 pub(super) fn check(path: &Path, allowed: Option<&[String]>) -> Result<()> {
     let mut file = File::open(path).map_err(|error| unusable(error.to_string()))?;
     let about = file.metadata().map_err(|error| unusable(error.to_string()))?;
@@ -16,22 +20,48 @@ pub(super) fn check(path: &Path, allowed: Option<&[String]>) -> Result<()> {
         return Err(unusable("it is no file"));
     }
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        if about.permissions().mode() & 0o002 != 0 {
-            return Err(unusable("everybody may write to it, and so could replace its code").hint("chmod o-w"));
-        }
-    }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|error| unusable(error.to_string()))?;
+    replaceable(&about, path)?;
+    let mut head = Vec::new();
+    file.by_ref().take(HEAD).read_to_end(&mut head).map_err(|error| unusable(error.to_string()))?;
     if let Some(allowed) = allowed {
-        let digest = sha256_hex(&bytes);
-        let digest = String::from_utf8_lossy(&digest);
+        let digest = digest(&head, file).map_err(|error| unusable(error.to_string()))?;
         if !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(&digest)) {
-            return Err(unusable(format!("its SHA-256 {digest} is not among the allowed ones")));
+            return Err(unusable(format!("its SHA-256 {digest} is not among the allowed ones"))
+                .hint("[plugins] allow = [\"…\"] lists the libraries that may be loaded"));
         }
     }
-    built_for_this_machine(&bytes)
+    built_for_this_machine(&head)
+}
+
+/// Whoever may write to the file, or replace it in its folder, says what this process does.
+#[cfg(unix)]
+fn replaceable(file: &std::fs::Metadata, path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    const OTHERS_WRITE: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+    if file.permissions().mode() & OTHERS_WRITE != 0 {
+        return Err(unusable("everybody may write to it, and so could replace its code").hint("chmod o-w"));
+    }
+    let folder = path.parent().and_then(|folder| folder.metadata().ok());
+    let mode = folder.map_or(0, |folder| folder.permissions().mode());
+    if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+        return Err(unusable("everybody may write to its folder, and so could replace it").hint("chmod o-w its folder"));
+    }
+    Ok(())
+}
+
+/// SHA-256 of a file of which the head was read.
+fn digest(head: &[u8], mut rest: File) -> std::io::Result<String> {
+    let mut hasher = Sha256::new();
+    hasher.update(head);
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        match rest.read(&mut piece)? {
+            0 => break,
+            length => hasher.update(&piece[..length]),
+        }
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The loader's own words for another architecture are hard to understand. Other formats than ELF are left to it.

@@ -37,20 +37,28 @@ pub fn serve(library: &Path, allowed: Option<&[String]>, limits: Limits) -> Resu
     forward(Some(&HOST));
     let mut questions = BufReader::new(std::io::stdin());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(broken)?;
+    let load = || Ok(LoadedPlugin::load(library, allowed)?.or_else(|| std::process::exit(HANGS)));
+    let mut plugin: Option<LoadedPlugin> = None;
     let mut serving: Option<Arc<Serving>> = None;
     while let Some((question, _)) = frame::read(&mut questions).map_err(broken)? {
         match (question, &serving) {
+            (Question::Describe, None) => {
+                let loaded: Result<LoadedPlugin> = load();
+                let answer = match loaded {
+                    Ok(loaded) => Answer::Described(plugin.insert(loaded).info().clone()),
+                    Err(error) => Answer::Refused(error),
+                };
+                say(&answer, &[]);
+            }
             (Question::Build { name, settings }, None) => {
-                let built = LoadedPlugin::load(library, allowed)
-                    .map(|plugin| plugin.or_else(|| std::process::exit(HANGS)))
-                    .and_then(|plugin| Ok((plugin.kind().to_owned(), plugin.build(&name, &settings)?)));
-                let answer = match built {
-                    Ok((kind, source)) => {
+                let loaded = plugin.take().map_or_else(load, Ok);
+                let answer = match loaded.and_then(|loaded| loaded.build(&name, &settings)) {
+                    Ok(source) => {
                         let info = source.info().clone();
                         serving = Some(Arc::new(Serving { source, running: Mutex::default() }));
-                        Answer::Built { kind, info }
+                        Answer::Built(info)
                     }
-                    Err(error) => Answer::NotBuilt(error),
+                    Err(error) => Answer::Refused(error),
                 };
                 say(&answer, &[]);
             }

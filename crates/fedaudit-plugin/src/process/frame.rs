@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
-use fedaudit_core::{Error, ErrorKind, PageRequest, Result, SourceInfo};
+use fedaudit_core::{Error, ErrorKind, PageRequest, PluginInfo, Result, SourceInfo};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,9 @@ const MOST_BODY: usize = 1 << 30;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Question {
-    /// Make a source; the first question.
+    /// Say what the plugin is.
+    Describe,
+    /// Make a source; there is one for each child.
     Build { name: String, settings: serde_json::Value },
     /// Make a call.
     Call { id: u64, what: What, source: String, source_key: String, now: i64, deadline: Option<i64> },
@@ -37,12 +39,10 @@ pub(super) enum What {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Answer {
-    Built {
-        kind: String,
-        info: SourceInfo,
-    },
-    /// There is no source, and no second question.
-    NotBuilt(Error),
+    Described(PluginInfo),
+    Built(SourceInfo),
+    /// There is no plugin or no source, and no further question.
+    Refused(Error),
     Count {
         id: u64,
         counter: u32,

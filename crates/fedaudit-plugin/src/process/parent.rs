@@ -1,56 +1,29 @@
 //! The host's end: starts the child, asks it, and ends it when it does not answer.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::os::unix::process::ExitStatusExt as _;
+use std::io::BufReader;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use fedaudit_core::{
-    AuditSource, Context, Error, ErrorKind, Page, PageRequest, Result, SourceHealth, SourceInfo, Time,
+    AuditSource, Context, Error, ErrorKind, Page, PageRequest, PluginInfo, Result, SourceHealth, SourceInfo, Time,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::HANGS;
 use super::frame::{self, Answer, Question, What};
-use crate::abi;
+use super::fresh::{Fresh, end, ended, log};
 use crate::host::import::as_agreed;
 use crate::host::plausible;
 use crate::host::running::{GRACE, spawn};
 use crate::wire::{self, PageRest};
-
-/// Longest time for the child to start and to make its source.
-const START_LIMIT: Duration = Duration::from_secs(30);
-
-/// What a client needs of its environment; the settings name the rest.
-const ENVIRONMENT: &[&str] = &[
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "TMPDIR",
-    "RUST_BACKTRACE",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "ALL_PROXY",
-    "NO_PROXY",
-    "https_proxy",
-    "http_proxy",
-    "all_proxy",
-    "no_proxy",
-];
 
 /// What a child may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,12 +53,21 @@ pub struct Recipe {
 #[derive(Clone, Debug)]
 pub struct IsolatedPlugin {
     recipe: Recipe,
+    info: PluginInfo,
 }
 
 impl IsolatedPlugin {
-    /// Nothing is started yet.
-    pub fn new(recipe: Recipe) -> Self {
-        Self { recipe }
+    /// Starts a child that says what the library is, and ends.
+    pub fn load(recipe: Recipe) -> Result<Self> {
+        let mut fresh = Fresh::start(&recipe, "plugin", &Value::Null)?;
+        let Answer::Described(info) = fresh.ask(&Question::Describe)? else { return Err(fresh.nonsense()) };
+        fresh.end();
+        Ok(Self { recipe, info })
+    }
+
+    /// What it says of itself.
+    pub fn info(&self) -> &PluginInfo {
+        &self.info
     }
 
     /// Starts a child and has it make a source of these settings, a JSON object.
@@ -139,53 +121,10 @@ impl Own {
     }
 
     fn start(&self) -> Result<(Arc<Running>, SourceInfo)> {
-        let broken = |error: std::io::Error| Error::new(ErrorKind::Unavailable, format!("no process: {error}"));
-        let mut process = Command::new(&self.recipe.program)
-            .args(&self.recipe.arguments)
-            .env_clear()
-            .envs(environment(&self.settings))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(broken)?;
-        let (Some(mut questions), Some(answers), Some(errors)) =
-            (process.stdin.take(), process.stdout.take(), process.stderr.take())
-        else {
-            return Err(Error::new(ErrorKind::Internal, "a process without pipes"));
-        };
-        let process = Arc::new(Mutex::new(process));
-        let (started, watch) = mpsc::channel::<()>();
-        let (watched, name) = (Arc::clone(&process), self.name.clone());
-        spawn(move || {
-            if watch.recv_timeout(START_LIMIT) == Err(RecvTimeoutError::Timeout) {
-                tracing::warn!(source = name, "the plugin did not make its source within {START_LIMIT:?}");
-                let _ = lock(&watched).kill();
-            }
-        })?;
-        let name = self.name.clone();
-        spawn(move || tell_errors(&name, errors))?;
-        let mut answers = BufReader::with_capacity(1 << 16, answers);
+        let mut fresh = Fresh::start(&self.recipe, &self.name, &self.settings)?;
         let build = Question::Build { name: self.name.clone(), settings: self.settings.clone() };
-        let asked = frame::write(&mut questions, &build, &[]);
-        let answer = asked.and_then(|()| {
-            loop {
-                match frame::read::<Answer>(&mut answers)? {
-                    Some((Answer::Log { level, message }, _)) => log(&self.name, level, &message),
-                    other => break Ok(other),
-                }
-            }
-        });
-        let info = match answer {
-            Ok(Some((Answer::Built { info, .. }, _))) => info,
-            Ok(Some((Answer::NotBuilt(error), _))) => return Err(error),
-            other => {
-                let status = ended(&process).map_err(broken)?;
-                let seen = other.err().map_or_else(String::new, |error| format!(": {error}"));
-                return Err(Error::new(ErrorKind::Unavailable, format!("the plugin's process {}{seen}", end(status))));
-            }
-        };
-        drop(started);
+        let Answer::Built(info) = fresh.ask(&build)? else { return Err(fresh.nonsense()) };
+        let Fresh { process, questions, answers, .. } = fresh;
         let running = Arc::new(Running {
             questions: Mutex::new(questions),
             process,
@@ -264,7 +203,9 @@ impl Running {
                     }
                 }
                 Ok(Some((Answer::Log { level, message }, _))) => log(name, level, &message),
-                Ok(Some((Answer::Built { .. } | Answer::NotBuilt(_), _))) => break Some("a second source".to_owned()),
+                Ok(Some((Answer::Described(_) | Answer::Built(_) | Answer::Refused(_), _))) => {
+                    break Some("a second source".to_owned());
+                }
                 Ok(None) => break None,
                 Err(error) => break Some(error.to_string()),
             }
@@ -368,73 +309,6 @@ impl AuditSource for IsolatedSource {
 fn understood<T: DeserializeOwned>(answer: Value, what: &str) -> Result<T> {
     serde_json::from_value(answer)
         .map_err(|error| Error::new(ErrorKind::Malformed, format!("the plugin's {what} cannot be read: {error}")))
-}
-
-/// The variables that a child is given: what a client needs, and every `env:NAME` of the settings.
-fn environment(settings: &Value) -> impl Iterator<Item = (String, OsString)> {
-    let mut names: BTreeSet<String> = ENVIRONMENT.iter().map(|&name| name.to_owned()).collect();
-    named(settings, &mut names);
-    names.into_iter().filter_map(|name| std::env::var_os(&name).map(|value| (name, value)))
-}
-
-fn named(settings: &Value, names: &mut BTreeSet<String>) {
-    match settings {
-        Value::String(text) => names.extend(text.strip_prefix("env:").map(str::to_owned)),
-        Value::Array(list) => list.iter().for_each(|value| named(value, names)),
-        Value::Object(table) => table.values().for_each(|value| named(value, names)),
-        _ => {}
-    }
-}
-
-/// Ends a process that answers no more; one that ended by itself keeps its own status.
-fn ended(process: &Mutex<Child>) -> std::io::Result<ExitStatus> {
-    let mut process = lock(process);
-    let _ = process.kill();
-    process.wait()
-}
-
-/// How a process ended, in words.
-fn end(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(HANGS), _) => "ended because a call did not come back".to_owned(),
-        (Some(code), _) => format!("ended with status {code}"),
-        (None, Some(signal)) => {
-            let name = match signal {
-                4 => " (SIGILL)",
-                6 => " (SIGABRT)",
-                7 => " (SIGBUS)",
-                8 => " (SIGFPE)",
-                9 => " (SIGKILL)",
-                11 => " (SIGSEGV)",
-                _ => "",
-            };
-            format!("was ended by signal {signal}{name}")
-        }
-        (None, None) => "ended".to_owned(),
-    }
-}
-
-/// Longest line of a child that is told.
-const LINE: u64 = 4096;
-
-fn tell_errors(name: &str, errors: ChildStderr) {
-    let mut errors = BufReader::new(errors);
-    let mut line = Vec::new();
-    while matches!(errors.by_ref().take(LINE).read_until(b'\n', &mut line), Ok(1..)) {
-        let text = String::from_utf8_lossy(&line);
-        tracing::warn!(source = name, "{}", text.trim_end());
-        line.clear();
-    }
-}
-
-fn log(source: &str, level: u32, message: &str) {
-    match level {
-        abi::LOG_ERROR => tracing::error!(source, "{message}"),
-        abi::LOG_WARN => tracing::warn!(source, "{message}"),
-        abi::LOG_INFO => tracing::info!(source, "{message}"),
-        abi::LOG_DEBUG => tracing::debug!(source, "{message}"),
-        _ => tracing::trace!(source, "{message}"),
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -54,7 +54,7 @@ fn a_table_that_is_not_as_agreed_is_refused_with_the_reason() {
     }
     // Later versions have longer tables.
     let later = folder.odd(&["SIZE=4096"]);
-    assert_eq!(LoadedPlugin::load(&later, None).unwrap().kind(), "odd-c");
+    assert_eq!(LoadedPlugin::load(&later, None).unwrap().info().kind, "odd-c");
 }
 
 #[test]

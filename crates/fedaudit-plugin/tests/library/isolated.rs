@@ -13,7 +13,7 @@ use crate::support::{NOW, compiled, context, example, program};
 
 fn isolated(library: &Path, settings: &serde_json::Value) -> Result<Box<dyn AuditSource>> {
     let arguments = vec![library.into(), (512 << 20).to_string().into(), "128".into()];
-    IsolatedPlugin::new(Recipe { program: program("process"), arguments }).build("one", settings)
+    IsolatedPlugin::load(Recipe { program: program("plugin_process"), arguments })?.build("one", settings)
 }
 
 fn odd(does: &str) -> Box<dyn AuditSource> {

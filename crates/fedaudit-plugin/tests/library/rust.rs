@@ -9,7 +9,8 @@ use crate::support::{NOW, context, example};
 
 fn built(does: &str, rows: usize) -> Result<Box<dyn AuditSource>> {
     let plugin = LoadedPlugin::load(&example("odd"), None)?;
-    assert_eq!(plugin.kind(), "odd");
+    assert_eq!((plugin.info().kind.as_str(), plugin.info().version.as_str()), ("odd", "1"));
+    assert_eq!(plugin.info().streams, ["log"]);
     plugin.build("one", &serde_json::json!({"does": does, "rows": rows}))
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Bench<'k> {
     pub(crate) front: Front,
     pub(crate) elsewhere: Elsewhere,
     pub(crate) cx: Context,
+    /// Whether sources ask the product over HTTP.
+    pub(crate) is_served: bool,
     server: ServerHandle,
     folder: TempDir,
 }
@@ -54,14 +56,16 @@ impl<'k> Bench<'k> {
         kit.secrets.learn(&product.credential);
         let front = Front::new(&kit.secrets);
         let authority = Authority::new().map_err(|error| broken("authority", &error))?;
-        let router = front.before(std::mem::take(&mut product.router));
+        let router = product.router.take();
+        let is_served = router.is_some();
+        let router = front.before(router.unwrap_or_default());
         let server = serve(router, &authority).await.map_err(|error| broken("server", &error))?;
         front.set_origin(&server.origin);
         let elsewhere = Elsewhere::start(&authority).await.map_err(|error| broken("server", &error))?;
         let folder = tempfile::tempdir().map_err(|error| broken("folder", &error))?;
         std::fs::write(folder.path().join("ca.pem"), authority.ca_pem()).map_err(|error| broken("file", &error))?;
         let cx = context(product.now);
-        let bench = Self { kit, product, front, elsewhere, cx, server, folder };
+        let bench = Self { kit, product, front, elsewhere, cx, is_served, server, folder };
         bench.set_credential(&bench.product.credential)?;
         Ok(bench)
     }
@@ -83,7 +87,7 @@ impl<'k> Bench<'k> {
     /// The settings of a source at another address.
     pub(crate) fn settings_at(&self, url: &str) -> String {
         let file = |name: &str| self.folder.path().join(name).display().to_string();
-        let settings = self.kit.settings.replace("{url}", url);
+        let settings = format!("{}\n{}", self.product.settings, self.kit.settings).replace("{url}", url);
         settings.replace("{ca}", &file("ca.pem")).replace("{secret}", &file("credential"))
     }
 

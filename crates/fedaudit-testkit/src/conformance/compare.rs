@@ -10,11 +10,11 @@ use super::{Outcome, Trouble, ensure};
 
 /// The rows that must be there, by id, and nothing else may be.
 pub(crate) fn compare(truth: &Truth, reading: &Reading) -> Outcome {
-    let mut found: Vec<Fact> = reading.facts(truth.id).into_values().collect();
+    let mut found: Vec<Fact> = reading.facts(&truth.id).into_values().collect();
     let mut expected: Vec<Fact> = truth.facts.iter().map(|fact| Fact::new(&fact.id, fact.time)).collect();
     found.sort();
     expected.sort();
-    let stream = truth.stream;
+    let stream = &truth.stream;
     if let Some(lost) = expected.iter().find(|fact| found.binary_search(fact).is_err()) {
         let close = found.iter().find(|fact| fact.id == lost.id);
         return Err(Trouble::Broken(match close {
@@ -31,7 +31,7 @@ pub(crate) fn compare(truth: &Truth, reading: &Reading) -> Outcome {
 
 /// The rows of the truth inside a window must be there; others of the truth may.
 pub(crate) fn compare_window(truth: &Truth, window: Window, reading: &Reading) -> Outcome {
-    let found: HashSet<String> = reading.facts(truth.id).into_values().map(|fact| fact.id).collect();
+    let found: HashSet<String> = reading.facts(&truth.id).into_values().map(|fact| fact.id).collect();
     let known: HashSet<&str> = truth.facts.iter().map(|fact| fact.id.as_str()).collect();
     for fact in truth.facts.iter().filter(|fact| window.contains(fact.time)) {
         ensure!(found.contains(&fact.id), "{} {window}: lost {fact:?}", truth.stream);

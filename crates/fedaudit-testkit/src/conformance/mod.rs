@@ -10,6 +10,7 @@ mod bench;
 mod cases;
 mod compare;
 mod elsewhere;
+mod fixtures;
 mod front;
 mod predicates;
 mod product;
@@ -20,18 +21,18 @@ mod tunnel;
 
 use std::fmt;
 use std::io::Write as _;
-use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use fedaudit_core::{AuditSource, Error, ErrorKind, Plugin, Result};
+use fedaudit_core::{AuditSource, Error, ErrorKind, Plugin, PluginInfo, Result};
 use futures::StreamExt as _;
 use futures::future::LocalBoxFuture;
 
 pub use self::apart::{Apart, Cost, cost, serve_apart};
+pub use self::fixtures::Fixtures;
 pub use self::product::{Condition, Fact, Product, Truth};
 pub use self::soundness::{texts, unsound};
 
-use self::bench::Bench;
+use self::bench::{Bench, SOURCE as NAME};
 use self::secrets::{Secrets, watch_logs};
 
 /// Longest time for one case.
@@ -93,17 +94,44 @@ pub fn all_cases() -> &'static [Case] {
 }
 
 type Start = dyn Fn(Condition) -> Result<Product, &'static str>;
+type Build = dyn Fn(toml::Table) -> Result<Box<dyn AuditSource>>;
+
+/// What is tested: a type of source, and how one is made.
+pub struct Subject {
+    info: PluginInfo,
+    build: Box<Build>,
+}
+
+impl Subject {
+    /// A plugin that is part of this program.
+    pub fn of<P: Plugin>() -> Self {
+        Self::new(PluginInfo::of::<P>(), |settings| {
+            P::build(NAME, toml::Value::Table(settings).try_into().map_err(unreadable)?)
+        })
+    }
+
+    /// Whatever makes sources of their settings, such as a loaded library.
+    pub fn new(info: PluginInfo, build: impl Fn(toml::Table) -> Result<Box<dyn AuditSource>> + 'static) -> Self {
+        Self { info, build: Box::new(build) }
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subject").field("info", &self.info).finish_non_exhaustive()
+    }
+}
 
 /// What cases work with.
 pub(crate) struct Kit<'s> {
     pub(crate) settings: &'s str,
-    pub(crate) samples: &'s [&'static str],
+    pub(crate) samples: &'s [String],
     pub(crate) nothing: &'s [&'static str],
-    pub(crate) untold: &'s [(&'static str, &'static str)],
-    pub(crate) kind: &'static str,
+    pub(crate) untold: &'s [(String, String)],
+    pub(crate) plugin: &'s PluginInfo,
     pub(crate) secrets: Secrets,
     start: &'s Start,
-    build: fn(toml::Table) -> Result<Box<dyn AuditSource>>,
+    build: &'s Build,
 }
 
 impl Kit<'_> {
@@ -111,6 +139,15 @@ impl Kit<'_> {
     pub(crate) async fn bench(&self, condition: Condition) -> Outcome<Bench<'_>> {
         let product = (self.start)(condition).map_err(|reason| Trouble::Skip(reason.to_owned()))?;
         Bench::start(self, product).await
+    }
+
+    /// The same, for cases about what travels.
+    pub(crate) async fn bench_on_the_wire(&self, condition: Condition) -> Outcome<Bench<'_>> {
+        let bench = self.bench(condition).await?;
+        if bench.is_served {
+            return Ok(bench);
+        }
+        Err(Trouble::Skip("the product is not asked over HTTP".to_owned()))
     }
 
     /// A source of these settings.
@@ -125,46 +162,48 @@ impl Kit<'_> {
 }
 
 /// The suite for one plugin.
-pub struct Suite<P> {
-    settings: &'static str,
-    samples: Vec<&'static str>,
+pub struct Suite {
+    subject: Subject,
+    settings: String,
+    samples: Vec<String>,
     start: Box<Start>,
     nothing: Vec<&'static str>,
-    untold: Vec<(&'static str, &'static str)>,
-    skips: Vec<(&'static str, &'static str)>,
+    untold: Vec<(String, String)>,
+    skips: Vec<(String, String)>,
     only: Vec<&'static str>,
-    more_settings: String,
-    plugin: PhantomData<fn() -> P>,
 }
 
-impl<P> fmt::Debug for Suite<P> {
+impl fmt::Debug for Suite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Suite").field("skips", &self.skips).finish_non_exhaustive()
+        f.debug_struct("Suite").field("subject", &self.subject).field("skips", &self.skips).finish_non_exhaustive()
     }
 }
 
-impl<P: Plugin> Suite<P> {
-    /// The suite for this plugin. `settings` is the TOML of a source's table without name and type, with `{url}`, `{ca}` (the
+impl Suite {
+    /// The suite for this subject. `settings` is the TOML of a source's table without name and type, with `{url}`, `{ca}` (the
     /// file of the authority to trust) and `{secret}` (the file of the credential) where the suite puts its own; `product`
     /// starts the product in a condition, or says why it never is in it.
-    pub fn new(settings: &'static str, product: impl Fn(Condition) -> Result<Product, &'static str> + 'static) -> Self {
+    pub fn new(
+        subject: Subject,
+        settings: impl Into<String>,
+        product: impl Fn(Condition) -> Result<Product, &'static str> + 'static,
+    ) -> Self {
         Self {
-            settings,
+            subject,
+            settings: settings.into(),
             samples: Vec::new(),
             start: Box::new(product),
             nothing: Vec::new(),
             untold: Vec::new(),
             skips: Vec::new(),
             only: Vec::new(),
-            more_settings: String::new(),
-            plugin: PhantomData,
         }
     }
 
     /// A document whose `[[source]]` samples must parse: the plugin's README.
     #[must_use]
-    pub fn sample(mut self, document: &'static str) -> Self {
-        self.samples.push(document);
+    pub fn sample(mut self, document: impl Into<String>) -> Self {
+        self.samples.push(document.into());
         self
     }
 
@@ -177,16 +216,16 @@ impl<P: Plugin> Suite<P> {
 
     /// A stream about which the subject tells no truth, and why: who shows what instead.
     #[must_use]
-    pub fn untold(mut self, stream: &'static str, reason: &'static str) -> Self {
-        self.untold.push((stream, reason));
+    pub fn untold(mut self, stream: impl Into<String>, reason: impl Into<String>) -> Self {
+        self.untold.push((stream.into(), reason.into()));
         self
     }
 
     /// Leaves a case out, and says why.
     #[must_use]
-    pub fn skip(mut self, case: &'static str, reason: &'static str) -> Self {
+    pub fn skip(mut self, case: &str, reason: impl Into<String>) -> Self {
         assert!(all_cases().iter().any(|known| known.id == case), "there is no case {case}");
-        self.skips.push((case, reason));
+        self.skips.push((case.to_owned(), reason.into()));
         self
     }
 
@@ -200,7 +239,8 @@ impl<P: Plugin> Suite<P> {
     /// Adds lines to the settings of every source.
     #[must_use]
     pub fn with_settings(mut self, lines: &str) -> Self {
-        self.more_settings.push_str(lines);
+        // Before the others: those may end in a table.
+        self.settings = format!("{lines}\n{}", self.settings);
         self
     }
 
@@ -217,26 +257,25 @@ impl<P: Plugin> Suite<P> {
     pub async fn report(self) -> Report {
         let secrets = Secrets::default();
         let _logs = watch_logs(&secrets);
-        let settings = format!("{}\n{}", self.more_settings, self.settings);
         let kit = Kit {
-            settings: &settings,
+            settings: &self.settings,
             samples: &self.samples,
             nothing: &self.nothing,
             untold: &self.untold,
-            kind: P::TYPE,
+            plugin: &self.subject.info,
             secrets,
             start: &*self.start,
-            build: build::<P>,
+            build: &*self.subject.build,
         };
         let chosen = cases::CASES.iter().filter(|case| self.only.is_empty() || self.only.contains(&case.id));
-        let skipped = |case: &Case| self.skips.iter().find(|(id, _)| *id == case.id).map(|(_, reason)| *reason);
+        let skipped = |case: &Case| self.skips.iter().find(|(id, _)| id == case.id).map(|(_, reason)| reason);
         let mut outcomes: Vec<(usize, &Case, Outcome, Duration)> = futures::stream::iter(chosen.enumerate())
             .map(|(place, case)| {
                 let kit = &kit;
                 async move {
                     let begun = Instant::now();
                     let outcome = match skipped(case) {
-                        Some(reason) => Err(Trouble::Skip(reason.to_owned())),
+                        Some(reason) => Err(Trouble::Skip(reason.clone())),
                         None => tokio::time::timeout(CASE_LIMIT, (case.run)(kit))
                             .await
                             .unwrap_or_else(|_| Err(Trouble::Broken(format!("no end within {CASE_LIMIT:?}")))),
@@ -248,30 +287,25 @@ impl<P: Plugin> Suite<P> {
             .collect()
             .await;
         outcomes.sort_by_key(|(place, ..)| *place);
-        let mut report =
-            Report { plugin: P::TYPE, passed: 0, skipped: Vec::new(), failed: Vec::new(), times: Vec::new() };
+        let mut report = Report { plugin: self.subject.info.kind.clone(), ..Report::default() };
         for (_, case, outcome, time) in outcomes {
             report.times.push((case.id, time));
             match outcome {
                 Ok(()) => report.passed += 1,
-                Err(Trouble::Skip(reason)) => report.skipped.push((case.id, reason)),
+                Err(Trouble::Skip(reason)) => report.skipped.push((case.id.to_owned(), reason)),
                 Err(Trouble::Broken(text)) => report.failed.push((case.id, format!("{}: {text}", case.name))),
                 Err(Trouble::Refused(error)) => {
                     report.failed.push((case.id, format!("{}: the source failed: {error:?}", case.name)));
                 }
             }
         }
-        report.skipped.extend(self.untold.iter().map(|(stream, reason)| (*stream, (*reason).to_owned())));
+        report.skipped.extend(self.untold.iter().cloned());
         // Leaks are found while other cases run, so that they are told at the end.
         for leak in kit.secrets.leaks() {
             report.failed.push(("U60", format!("a secret is shown: {leak}")));
         }
         report
     }
-}
-
-fn build<P: Plugin>(settings: toml::Table) -> Result<Box<dyn AuditSource>> {
-    P::build("subject", toml::Value::Table(settings).try_into().map_err(unreadable)?)
 }
 
 /// Settings as the binary reads them.
@@ -286,14 +320,14 @@ fn unreadable(error: toml::de::Error) -> Error {
 }
 
 /// What came of the cases.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// Type of the plugin.
-    pub plugin: &'static str,
+    pub plugin: String,
     /// Cases that ran and passed.
     pub passed: usize,
-    /// Cases that did not run, and why.
-    pub skipped: Vec<(&'static str, String)>,
+    /// Cases that did not run, and streams that nothing is known of, and why.
+    pub skipped: Vec<(String, String)>,
     /// Cases that failed, and how.
     pub failed: Vec<(&'static str, String)>,
     /// How long each took.

@@ -4,9 +4,11 @@ use std::fmt;
 
 use axum::Router;
 use fedaudit_core::Time;
+use serde::Deserialize;
 
 /// How a product is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Condition {
     /// A current release with some dozens of records in each stream.
     Healthy,
@@ -22,10 +24,12 @@ pub enum Condition {
 
 /// A product that was started, and what is true of it.
 pub struct Product {
-    /// Its whole HTTP surface.
-    pub router: Router,
+    /// Its whole HTTP surface; none if it is not asked over HTTP.
+    pub router: Option<Router>,
     /// The credential that it accepts, as it stands in the file of the reader's settings.
     pub credential: String,
+    /// Lines that the settings of its readers have as well.
+    pub settings: String,
     /// What each stream holds; every stream that the source declares.
     pub truths: Vec<Truth>,
     /// The time now, as the product and its reader see it.
@@ -46,11 +50,18 @@ impl fmt::Debug for Product {
 #[derive(Clone, Debug)]
 pub struct Truth {
     /// Name of the stream.
-    pub stream: &'static str,
+    pub stream: String,
     /// Columns that identify a row of it.
-    pub id: &'static [&'static str],
+    pub id: Vec<String>,
     /// Every row.
     pub facts: Vec<Fact>,
+}
+
+impl Truth {
+    /// Of a stream whose rows these columns identify, it is true that it holds these rows and no others.
+    pub fn new(stream: &str, id: &[&str], facts: Vec<Fact>) -> Self {
+        Self { stream: stream.to_owned(), id: id.iter().map(|&column| column.to_owned()).collect(), facts }
+    }
 }
 
 /// One row, as the product holds it.

@@ -128,7 +128,7 @@ impl Reading {
     }
 
     /// Rows by key as the product's facts: id and time.
-    pub(crate) fn facts(&self, id: &[&str]) -> BTreeMap<String, Fact> {
+    pub(crate) fn facts(&self, id: &[String]) -> BTreeMap<String, Fact> {
         let columns: Vec<_> = id.iter().map(|name| self.texts(name)).collect();
         let times = self.times();
         self.keys()

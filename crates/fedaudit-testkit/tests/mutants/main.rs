@@ -6,7 +6,7 @@ mod product;
 mod source;
 
 use fedaudit_core::Plugin;
-use fedaudit_testkit::conformance::{Report, Suite, all_cases};
+use fedaudit_testkit::conformance::{Report, Subject, Suite, all_cases};
 
 use crate::source::{Lax, Sample};
 
@@ -16,8 +16,8 @@ password = "file:{secret}"
 tls = { ca_file = "{ca}" }
 "#;
 
-fn suite<P: Plugin>() -> Suite<P> {
-    Suite::new(SETTINGS, product::product)
+fn suite<P: Plugin>() -> Suite {
+    Suite::new(Subject::of::<P>(), SETTINGS, product::product)
 }
 
 #[tokio::test]

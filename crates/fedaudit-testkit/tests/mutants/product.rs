@@ -57,13 +57,16 @@ pub(crate) fn product(condition: Condition) -> Result<Product, &'static str> {
     let server = Arc::new(Server { records, may_read, tokens: Mutex::default() });
     let (ending, counting) = (Arc::clone(&server), Arc::clone(&server));
     Ok(Product {
-        router: Router::new()
-            .route("/login", post(log_in).delete(log_out))
-            .route("/me", get(me))
-            .route("/log", get(log))
-            .with_state(server),
+        router: Some(
+            Router::new()
+                .route("/login", post(log_in).delete(log_out))
+                .route("/me", get(me))
+                .route("/log", get(log))
+                .with_state(server),
+        ),
         credential: PASSWORD.to_owned(),
-        truths: vec![Truth { stream: "log", id: &["record_id"], facts }],
+        settings: String::new(),
+        truths: vec![Truth::new("log", &["record_id"], facts)],
         now: Time::from_micros(NOW),
         end_logins: Some(Box::new(move || ending.tokens().open.clear())),
         held: Some(Box::new(move || counting.tokens().open.len())),

@@ -38,6 +38,8 @@ pub(crate) struct Config {
 
 impl Plugin for Sample {
     const TYPE: &'static str = "sample";
+    const VERSION: &'static str = "1";
+    const STREAMS: &'static [&'static str] = &["log"];
     type Config = Config;
 
     fn build(_name: &str, config: Config) -> Result<Box<dyn AuditSource>> {
@@ -68,6 +70,8 @@ pub(crate) struct LaxConfig {
 
 impl Plugin for Lax {
     const TYPE: &'static str = "sample";
+    const VERSION: &'static str = "1";
+    const STREAMS: &'static [&'static str] = &["log"];
     type Config = LaxConfig;
 
     fn build(name: &str, config: LaxConfig) -> Result<Box<dyn AuditSource>> {

@@ -4,8 +4,9 @@ use std::sync::{Arc, LazyLock};
 
 use fedaudit_canvas::Canvas;
 use fedaudit_core::Time;
+use fedaudit_plugin::subject::{example, isolated_example};
 use fedaudit_testkit::canvas::{Extra, OAuthClient, Options, StandIn};
-use fedaudit_testkit::conformance::{Condition, Fact, Product, Suite, Truth};
+use fedaudit_testkit::conformance::{Condition, Fact, Product, Subject, Suite, Truth};
 use fedaudit_testkit::{Settings, World};
 
 const TOKEN: &str = "7~suite-token";
@@ -50,9 +51,10 @@ fn product(condition: Condition) -> Result<Product, &'static str> {
     };
     let now = Time::from_micros(world.to);
     Ok(Product {
-        router: StandIn::new(Arc::new(world), options).router(),
+        router: Some(StandIn::new(Arc::new(world), options).router()),
         credential: TOKEN.to_owned(),
-        truths: vec![Truth { stream: "audit.authentication", id: &["record_id"], facts }],
+        settings: String::new(),
+        truths: vec![Truth::new("audit.authentication", &["record_id"], facts)],
         now,
         end_logins: None,
         held: None,
@@ -68,20 +70,34 @@ fn world_event(
     fedaudit_testkit::records::CanvasEvent { id: format!("00000000-0000-4000-8000-{number:012}"), created_at, ..event }
 }
 
-fn suite(settings: &'static str) -> Suite<Canvas> {
+fn suite(subject: Subject, settings: &'static str) -> Suite {
     const ELSEWHERE: &str = "the stand-in's own courses tell the truth about it, in the plugin's other tests";
-    Suite::<Canvas>::new(settings, product).untold("audit.course", ELSEWHERE).untold("audit.grade_change", ELSEWHERE)
+    Suite::new(subject, settings, product).untold("audit.course", ELSEWHERE).untold("audit.grade_change", ELSEWHERE)
+}
+
+async fn with_a_token_of(subject: Subject) {
+    let settings = "url = \"{url}\"\ntoken = \"file:{secret}\"\ntls = { ca_file = \"{ca}\" }";
+    suite(subject, settings).sample(include_str!("../../README.md")).run().await;
 }
 
 #[tokio::test]
 async fn with_a_token() {
-    let settings = "url = \"{url}\"\ntoken = \"file:{secret}\"\ntls = { ca_file = \"{ca}\" }";
-    suite(settings).sample(include_str!("../../README.md")).run().await;
+    with_a_token_of(Subject::of::<Canvas>()).await;
 }
 
 #[tokio::test]
 async fn with_the_refresh_grant() {
     let settings = "url = \"{url}\"\ntls = { ca_file = \"{ca}\" }\n\
         oauth = { client_id = \"1\", client_secret = \"file:{secret}\", refresh_token = \"file:{secret}\" }";
-    suite(settings).run().await;
+    suite(Subject::of::<Canvas>(), settings).run().await;
+}
+
+#[tokio::test]
+async fn loaded_at_run_time() {
+    with_a_token_of(example("canvas").unwrap()).await;
+}
+
+#[tokio::test]
+async fn in_a_process_of_its_own() {
+    with_a_token_of(isolated_example("canvas").unwrap()).await;
 }

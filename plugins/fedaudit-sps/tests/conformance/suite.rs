@@ -3,8 +3,9 @@
 use std::sync::{Arc, LazyLock};
 
 use fedaudit_core::Time;
+use fedaudit_plugin::subject::{example, isolated_example};
 use fedaudit_sps::Sps;
-use fedaudit_testkit::conformance::{Condition, Fact, Product, Suite, Truth};
+use fedaudit_testkit::conformance::{Condition, Fact, Product, Subject, Suite, Truth};
 use fedaudit_testkit::records::SpsSession;
 use fedaudit_testkit::sps::{Options, StandIn};
 use fedaudit_testkit::{Settings, World};
@@ -54,11 +55,12 @@ fn product_of(condition: Condition, firmware: &str) -> Product {
     }
     let (ending, counting) = (stand_in.clone(), stand_in.clone());
     Product {
-        router: stand_in.router(),
+        router: Some(stand_in.router()),
         credential: PASSWORD.to_owned(),
+        settings: String::new(),
         truths: vec![
-            Truth { stream: "sessions", id: &["session_id"], facts: listed },
-            Truth { stream: "sps.sessions", id: &["session_id", "action"], facts: events },
+            Truth::new("sessions", &["session_id"], listed),
+            Truth::new("sps.sessions", &["session_id", "action"], events),
         ],
         now,
         end_logins: Some(Box::new(move || ending.expire_logins())),
@@ -66,9 +68,9 @@ fn product_of(condition: Condition, firmware: &str) -> Product {
     }
 }
 
-async fn suite(firmware: &'static str) {
+async fn suite(subject: Subject, firmware: &'static str) {
     let settings = "url = \"{url}\"\nusername = \"reader\"\npassword = \"file:{secret}\"\ntls = { ca_file = \"{ca}\" }";
-    Suite::<Sps>::new(settings, move |condition| Ok(product_of(condition, firmware)))
+    Suite::new(subject, settings, move |condition| Ok(product_of(condition, firmware)))
         .sample(include_str!("../../README.md"))
         .run()
         .await;
@@ -76,10 +78,20 @@ async fn suite(firmware: &'static str) {
 
 #[tokio::test]
 async fn with_snapshots() {
-    suite("8.2.0").await;
+    suite(Subject::of::<Sps>(), "8.2.0").await;
 }
 
 #[tokio::test]
 async fn without_snapshots() {
-    suite("6.0.4").await;
+    suite(Subject::of::<Sps>(), "6.0.4").await;
+}
+
+#[tokio::test]
+async fn loaded_at_run_time() {
+    suite(example("sps").unwrap(), "8.2.0").await;
+}
+
+#[tokio::test]
+async fn in_a_process_of_its_own() {
+    suite(isolated_example("sps").unwrap(), "8.2.0").await;
 }

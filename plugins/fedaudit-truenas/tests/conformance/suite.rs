@@ -3,7 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use fedaudit_core::Time;
-use fedaudit_testkit::conformance::{Condition, Fact, Product, Suite, Truth};
+use fedaudit_plugin::subject::{example, isolated_example};
+use fedaudit_testkit::conformance::{Condition, Fact, Product, Subject, Suite, Truth};
 use fedaudit_testkit::records::TrueNasRecord;
 use fedaudit_testkit::truenas::{Options, Roles, StandIn, row_text};
 use fedaudit_testkit::{Settings, World};
@@ -55,7 +56,7 @@ fn product_of(condition: Condition, versions: &[&str]) -> Product {
     let bad = nas.middleware.get(20).map(|record| record.audit_id.clone());
     let bad = bad.filter(|_| condition == Condition::BadRecord);
     // A record that the product cannot decode has an id and a time all the same.
-    let events = |stream, records: &[TrueNasRecord]| Truth { stream, id: &["record_id"], facts: facts(records) };
+    let events = |stream, records: &[TrueNasRecord]| Truth::new(stream, &["record_id"], facts(records));
     let mut truths = vec![
         events("audit.MIDDLEWARE", &nas.middleware),
         events("audit.SMB", &nas.smb),
@@ -64,7 +65,7 @@ fn product_of(condition: Condition, versions: &[&str]) -> Product {
     ];
     let live = nas.sessions.iter();
     let live = live.map(|session| Fact::new(&session.id, Time::from_seconds(session.created_at).unwrap_or_default()));
-    truths.push(Truth { stream: "auth.sessions", id: &["session_id"], facts: live.collect() });
+    truths.push(Truth::new("auth.sessions", &["session_id"], live.collect()));
     let may = condition != Condition::NoRight;
     let now = Time::from_micros(world.to);
     let options = Options {
@@ -77,8 +78,9 @@ fn product_of(condition: Condition, versions: &[&str]) -> Product {
     let stand_in = StandIn::new(Arc::new(world), options);
     let (ending, counting) = (stand_in.clone(), stand_in.clone());
     Product {
-        router: stand_in.router(),
+        router: Some(stand_in.router()),
         credential: KEY.to_owned(),
+        settings: String::new(),
         truths,
         now,
         end_logins: Some(Box::new(move || ending.expire_logins())),
@@ -86,27 +88,37 @@ fn product_of(condition: Condition, versions: &[&str]) -> Product {
     }
 }
 
-async fn suite(versions: &'static [&'static str], skips: &[(&'static str, &'static str)]) {
+async fn suite(subject: Subject, versions: &'static [&'static str], skips: &[(&'static str, &'static str)]) {
     const INSIDE: &str = "calls travel inside one WebSocket, where the suite's front cannot break them";
     let settings = "url = \"{url}\"\nusername = \"auditor\"\napi_key = \"file:{secret}\"\ntls = { ca_file = \"{ca}\" }";
-    let suite = Suite::<TrueNasPlugin>::new(settings, move |condition| Ok(product_of(condition, versions)))
+    let suite = Suite::new(subject, settings, move |condition| Ok(product_of(condition, versions)))
         .sample(include_str!("../../README.md"))
         .skip("U82", INSIDE);
-    skips.iter().fold(suite, |suite, (case, reason)| suite.skip(case, reason)).run().await;
+    skips.iter().fold(suite, |suite, (case, reason)| suite.skip(case, *reason)).run().await;
 }
 
 #[tokio::test]
 async fn before_25_10_1() {
     const ITSELF: &str = "such an appliance shows JSON that it cannot decode as {} and says nothing of it";
-    suite(&["v25.04.0", "v25.04.1", "v25.10.0"], &[("U35", ITSELF)]).await;
+    suite(Subject::of::<TrueNasPlugin>(), &["v25.04.0", "v25.04.1", "v25.10.0"], &[("U35", ITSELF)]).await;
 }
 
 #[tokio::test]
 async fn from_25_10_1_on() {
-    suite(&["v25.04.0", "v25.10.0", "v25.10.1"], &[]).await;
+    suite(Subject::of::<TrueNasPlugin>(), &["v25.04.0", "v25.10.0", "v25.10.1"], &[]).await;
 }
 
 #[tokio::test]
 async fn from_26_on() {
-    suite(&["v25.10.1", "v26.0.0"], &[]).await;
+    suite(Subject::of::<TrueNasPlugin>(), &["v25.10.1", "v26.0.0"], &[]).await;
+}
+
+#[tokio::test]
+async fn loaded_at_run_time() {
+    suite(example("truenas").unwrap(), &["v25.10.1", "v26.0.0"], &[]).await;
+}
+
+#[tokio::test]
+async fn in_a_process_of_its_own() {
+    suite(isolated_example("truenas").unwrap(), &["v25.10.1", "v26.0.0"], &[]).await;
 }

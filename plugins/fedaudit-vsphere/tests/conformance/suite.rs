@@ -3,7 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use fedaudit_core::Time;
-use fedaudit_testkit::conformance::{Condition, Fact, Product, Suite, Truth};
+use fedaudit_plugin::subject::{example, isolated_example};
+use fedaudit_testkit::conformance::{Condition, Fact, Product, Subject, Suite, Truth};
 use fedaudit_testkit::records::VsphereEvent;
 use fedaudit_testkit::vsphere::{Options, StandIn};
 use fedaudit_testkit::{Settings, World};
@@ -38,10 +39,8 @@ fn product(condition: Condition) -> Result<Product, &'static str> {
     let facts = good.map(|event| Fact::new(event.key.to_string(), Time::from_micros(event.created))).collect();
     let live = world.vsphere.sessions.iter();
     let live = live.map(|session| Fact::new(&session.key, Time::from_micros(session.login_time))).collect();
-    let mut truths = vec![
-        Truth { stream: "vim.events", id: &["sequence"], facts },
-        Truth { stream: "sessions", id: &["session_id"], facts: live },
-    ];
+    let mut truths =
+        vec![Truth::new("vim.events", &["sequence"], facts), Truth::new("sessions", &["session_id"], live)];
     if condition == Condition::NoRight {
         // Whoever may log in may read events; the live list needs a privilege.
         truths.remove(0);
@@ -56,8 +55,9 @@ fn product(condition: Condition) -> Result<Product, &'static str> {
     let stand_in = StandIn::new(Arc::new(world), options);
     let (ending, counting) = (stand_in.clone(), stand_in.clone());
     Ok(Product {
-        router: stand_in.router(),
+        router: Some(stand_in.router()),
         credential: PASSWORD.to_owned(),
+        settings: String::new(),
         truths,
         now,
         end_logins: Some(Box::new(move || ending.end_logins())),
@@ -65,23 +65,33 @@ fn product(condition: Condition) -> Result<Product, &'static str> {
     })
 }
 
-fn suite(protocol: &str) -> Suite<VSphere> {
+fn suite(subject: Subject, protocol: &str) -> Suite {
     let settings = "url = \"{url}\"\nusername = \"reader@vsphere.local\"\npassword = \"file:{secret}\"\n\
         user_forms = [\"CORP\\\\{}\", \"VSPHERE.LOCAL\\\\{}\", \"{}@CORP.EXAMPLE\"]\ntls = { ca_file = \"{ca}\" }";
-    Suite::<VSphere>::new(settings, product)
+    Suite::new(subject, settings, product)
         .with_settings(&format!("protocol = \"{protocol}\""))
         .sample(include_str!("../../README.md"))
 }
 
 #[tokio::test]
 async fn over_json() {
-    suite("json").says_nothing_with(&["null", ""]).run().await;
+    suite(Subject::of::<VSphere>(), "json").says_nothing_with(&["null", ""]).run().await;
 }
 
 #[tokio::test]
 async fn over_soap() {
-    suite("soap")
+    suite(Subject::of::<VSphere>(), "soap")
         .skip("U32", "a SOAP record is kept in its VI JSON form, which never travelled; golden tests compare the forms")
         .run()
         .await;
+}
+
+#[tokio::test]
+async fn loaded_at_run_time() {
+    suite(example("vsphere").unwrap(), "json").says_nothing_with(&["null", ""]).run().await;
+}
+
+#[tokio::test]
+async fn in_a_process_of_its_own() {
+    suite(isolated_example("vsphere").unwrap(), "json").says_nothing_with(&["null", ""]).run().await;
 }

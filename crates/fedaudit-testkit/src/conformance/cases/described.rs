@@ -13,7 +13,13 @@ pub(super) async fn streams_are_described(kit: &Kit<'_>) -> Outcome {
     ensure!(bench.front.requests() == 0, "building a source asked the product something");
     ensure!(!info.product.is_empty() && !info.plugin.is_empty(), "no product or plugin name");
     ensure!(!info.plugin_version.is_empty(), "no plugin version");
-    ensure!(bench.settings().contains(&info.origin), "the origin {} is not that of the settings", info.origin);
+    let said = &kit.plugin.version;
+    ensure!(info.plugin_version == *said, "its sources are of version {}, the plugin {said}", info.plugin_version);
+    ensure!(
+        !bench.is_served || bench.settings().contains(&info.origin),
+        "the origin {} is not that of the settings",
+        info.origin
+    );
     ensure!(!info.streams.is_empty(), "no streams");
     for stream in &info.streams {
         let name = &stream.name;
@@ -21,6 +27,7 @@ pub(super) async fn streams_are_described(kit: &Kit<'_>) -> Outcome {
         ensure!(info.streams.iter().filter(|other| other.name == *name).count() == 1, "{name} twice");
         ensure!(stream.parallel_windows >= 1, "{name}: no window may be read");
         ensure!(!stream.granularity.is_zero(), "{name}: times without granularity");
+        ensure!(kit.plugin.streams.contains(name), "the plugin does not list its stream {name}");
         let table = reading::table(stream.kind);
         for pushable in &stream.pushable {
             ensure!(table.column(&pushable.column).is_some(), "{name}: pushes {}, no column", pushable.column);
@@ -38,12 +45,12 @@ pub(super) async fn streams_are_described(kit: &Kit<'_>) -> Outcome {
             let kind = info.stream(live).map(|stream| stream.kind);
             ensure!(kind == Some(StreamKind::Sessions), "{name}: its live list {live} is no stream of sessions");
         }
-        let told = bench.product.truths.iter().any(|truth| truth.stream == name);
+        let told = bench.product.truths.iter().any(|truth| truth.stream == *name);
         let known = told || kit.untold.iter().any(|(stream, _)| stream == name);
         ensure!(known, "{name} is declared, and the subject tells no truth about it");
     }
     for truth in &bench.product.truths {
-        ensure!(info.stream(truth.stream).is_some(), "{} is served, and not declared", truth.stream);
+        ensure!(info.stream(&truth.stream).is_some(), "{} is served, and not declared", truth.stream);
     }
     let written = serde_json::to_string(info).map_err(|error| Trouble::Broken(error.to_string()))?;
     let read: SourceInfo = serde_json::from_str(&written).map_err(|error| Trouble::Broken(error.to_string()))?;
@@ -59,7 +66,7 @@ pub(super) async fn samples_parse(kit: &Kit<'_>) -> Outcome {
             for source in read.get("source").and_then(|sources| sources.as_array()).into_iter().flatten() {
                 let mut settings = source.as_table().cloned().unwrap_or_default();
                 if settings.remove("type").and_then(|kind| kind.as_str().map(str::to_owned)).as_deref()
-                    != Some(kit.kind)
+                    != Some(kit.plugin.kind.as_str())
                 {
                     continue;
                 }
@@ -110,7 +117,7 @@ pub(super) async fn unknown_keys_fail(kit: &Kit<'_>) -> Outcome {
 
 pub(super) async fn secrets_are_references(kit: &Kit<'_>) -> Outcome {
     const WRITTEN_OUT: &str = "correct-horse-battery";
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     kit.secrets.learn(WRITTEN_OUT);
     let reference = kit.settings.lines().find(|line| line.contains("{secret}")).unwrap_or_default();
     ensure!(!reference.is_empty(), "the settings of the subject name no {{secret}}");
@@ -129,9 +136,9 @@ pub(super) async fn secrets_are_references(kit: &Kit<'_>) -> Outcome {
 }
 
 pub(super) async fn a_missing_secret_is_named(kit: &Kit<'_>) -> Outcome {
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     let settings = bench.settings().replace("/credential\"", "/no-such-file\"");
-    let stream = bench.filled()?[0].stream;
+    let stream = &bench.filled()?[0].stream;
     let outcome = match kit.build(&settings) {
         Ok(source) => source.fetch(&bench.cx, &PageRequest::first(stream, Window::ALL)).await.map(|_| ()),
         Err(error) => Err(error),
@@ -145,7 +152,7 @@ pub(super) async fn a_missing_secret_is_named(kit: &Kit<'_>) -> Outcome {
 }
 
 pub(super) async fn plain_http_is_refused(kit: &Kit<'_>) -> Outcome {
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     match kit.build(&bench.settings_at("http://product.example")) {
         Ok(_) => Err(Trouble::Broken("credentials would travel over plain http".to_owned())),
         Err(error) if error.kind() == ErrorKind::Config => Ok(()),
@@ -154,7 +161,7 @@ pub(super) async fn plain_http_is_refused(kit: &Kit<'_>) -> Outcome {
 }
 
 pub(super) async fn the_address_is_an_origin(kit: &Kit<'_>) -> Outcome {
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     kit.secrets.learn("not-a-secret-word");
     for address in [
         "https://reader:not-a-secret-word@product.example",

@@ -141,7 +141,7 @@ impl<'b, 'k> Disturbed<'b, 'k> {
 }
 
 pub(super) async fn throttled_once(kit: &Kit<'_>) -> Outcome {
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     let disturbed = Disturbed::new(&bench).await?;
     let survived = disturbed.each(|| Fault::throttled("0"), WIRE).await?;
     ensure!(survived > 0, "429 is never waited for");
@@ -160,7 +160,7 @@ pub(super) async fn throttled_once(kit: &Kit<'_>) -> Outcome {
 }
 
 pub(super) async fn throttled_for_ever(kit: &Kit<'_>) -> Outcome {
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     let disturbed = Disturbed::new(&bench).await?;
     let kinds = &[ErrorKind::RateLimited, ErrorKind::Timeout];
     disturbed.lasting(|| Fault::throttled("1"), kinds).await?;
@@ -175,7 +175,7 @@ pub(super) async fn throttled_for_ever(kit: &Kit<'_>) -> Outcome {
 }
 
 pub(super) async fn unavailable_once(kit: &Kit<'_>) -> Outcome {
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     let disturbed = Disturbed::new(&bench).await?;
     for status in [503, 500, 502, 504] {
         let survived = disturbed.each(|| Fault::status(status), WIRE).await?;
@@ -185,13 +185,13 @@ pub(super) async fn unavailable_once(kit: &Kit<'_>) -> Outcome {
 }
 
 pub(super) async fn unavailable_for_ever(kit: &Kit<'_>) -> Outcome {
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     let disturbed = Disturbed::new(&bench).await?;
     disturbed.lasting(|| Fault::status(503), &[ErrorKind::Unavailable, ErrorKind::Timeout]).await
 }
 
 pub(super) async fn refused_in_the_middle(kit: &Kit<'_>) -> Outcome {
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     let disturbed = Disturbed::new(&bench).await?;
     let refused: &[ErrorKind] = &[ErrorKind::Unauthenticated, ErrorKind::Denied];
     let gone: &[ErrorKind] =
@@ -203,7 +203,7 @@ pub(super) async fn refused_in_the_middle(kit: &Kit<'_>) -> Outcome {
 }
 
 pub(super) async fn cut_answers(kit: &Kit<'_>) -> Outcome {
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     let disturbed = Disturbed::new(&bench).await?;
     let survived = disturbed.each(|| Fault::Cut, WIRE).await?;
     ensure!(survived > 0, "an answer that was cut off is never asked for again");
@@ -211,14 +211,14 @@ pub(super) async fn cut_answers(kit: &Kit<'_>) -> Outcome {
 }
 
 pub(super) async fn pages_for_people(kit: &Kit<'_>) -> Outcome {
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     let disturbed = Disturbed::new(&bench).await?;
     disturbed.each(Fault::html, NONSENSE).await?;
     disturbed.lasting(Fault::html, NONSENSE).await
 }
 
 pub(super) async fn wrong_shapes(kit: &Kit<'_>) -> Outcome {
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     let disturbed = Disturbed::new(&bench).await?;
     let bodies = ["null", "true", "7", "\"x\"", "{}", "{\"unexpected\":[]}", "[[]]", "{\"items\":[", "\u{feff}"];
     for body in bodies.into_iter().filter(|body| !kit.nothing.contains(body)) {
@@ -234,14 +234,14 @@ pub(super) async fn empty_bodies(kit: &Kit<'_>) -> Outcome {
     if kit.nothing.contains(&"") {
         return Err(Trouble::Skip("the product documents an empty body as its way to say nothing".to_owned()));
     }
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     let disturbed = Disturbed::new(&bench).await?;
     disturbed.each(|| Fault::json(""), NONSENSE).await?;
     disturbed.lasting(|| Fault::json(""), NONSENSE).await
 }
 
 pub(super) async fn late_answers(kit: &Kit<'_>) -> Outcome {
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     let disturbed = Disturbed::new(&bench).await?;
     for from in [1, disturbed.needed] {
         let limit = Duration::from_secs(2);
@@ -254,7 +254,7 @@ pub(super) async fn late_answers(kit: &Kit<'_>) -> Outcome {
 }
 
 pub(super) async fn redirects_stay_home(kit: &Kit<'_>) -> Outcome {
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     let disturbed = Disturbed::new(&bench).await?;
     let kinds: Vec<ErrorKind> = [NONSENSE, WIRE].concat();
     for status in [301, 302, 303, 307, 308] {
@@ -270,7 +270,7 @@ pub(super) async fn redirects_stay_home(kit: &Kit<'_>) -> Outcome {
 }
 
 pub(super) async fn links_stay_home(kit: &Kit<'_>) -> Outcome {
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     let disturbed = Disturbed::new(&bench).await?;
     for origin in bench.elsewhere.origins() {
         let fault = Fault::Foreign(origin.to_owned());
@@ -282,7 +282,7 @@ pub(super) async fn links_stay_home(kit: &Kit<'_>) -> Outcome {
 }
 
 pub(super) async fn compressed_answers(kit: &Kit<'_>) -> Outcome {
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     let disturbed = Disturbed::new(&bench).await?;
     let came = disturbed.read(1..=usize::MAX, Fault::Gzip, &[], LONG).await?;
     ensure!(came.error.is_none(), "{:?}", came.error);
@@ -290,14 +290,14 @@ pub(super) async fn compressed_answers(kit: &Kit<'_>) -> Outcome {
 }
 
 pub(super) async fn nobody_answers(kit: &Kit<'_>) -> Outcome {
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     // A port that was free a moment ago.
     let port = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.and_then(|listener| listener.local_addr());
     let port = port.map_err(|error| Trouble::Broken(format!("the suite itself: {error}")))?.port();
     let source = kit.build(&bench.settings_at(&format!("https://127.0.0.1:{port}")))?;
     let truth = bench.fullest()?;
     let cx = Context { deadline: Some(bench.cx.now().plus(Duration::from_secs(5))), ..context(bench.product.now) };
-    let outcome = bench.fetch(&*source, &cx, &PageRequest::first(truth.stream, Window::ALL)).await;
+    let outcome = bench.fetch(&*source, &cx, &PageRequest::first(&truth.stream, Window::ALL)).await;
     let Err(error) = outcome else { return Err(Trouble::Broken("rows of nobody".to_owned())) };
     ensure!([ErrorKind::Unavailable, ErrorKind::Timeout].contains(&error.kind()), "nobody answers: {error:?}");
     ensure!(error.to_string().contains("127.0.0.1"), "{error} does not say where nobody answers");
@@ -307,7 +307,7 @@ pub(super) async fn nobody_answers(kit: &Kit<'_>) -> Outcome {
 }
 
 pub(super) async fn a_proxy_is_gone_through(kit: &Kit<'_>) -> Outcome {
-    let bench = kit.bench(Condition::Healthy).await?;
+    let bench = kit.bench_on_the_wire(Condition::Healthy).await?;
     let tunnels = Tunnels::start().await.map_err(|error| Trouble::Broken(format!("the suite itself: {error}")))?;
     let proxied = format!("proxy = {{ url = \"{}\" }}\n{}", tunnels.url, bench.settings());
     let source = kit.build(&proxied)?;
@@ -328,7 +328,7 @@ pub(super) async fn a_proxy_is_gone_through(kit: &Kit<'_>) -> Outcome {
     let source = kit.build(&proxied)?;
     let asked = bench.front.requests();
     let cx = bench.cx_within(Duration::from_secs(5));
-    let outcome = bench.fetch(&*source, &cx, &PageRequest::first(bench.fullest()?.stream, Window::ALL)).await;
+    let outcome = bench.fetch(&*source, &cx, &PageRequest::first(&bench.fullest()?.stream, Window::ALL)).await;
     ensure!(outcome.is_err() && bench.front.requests() == asked, "the product was asked past its proxy");
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::conformance::{Kit, Outcome, Trouble, ensure};
 
 /// Everything of a stream.
 pub(super) fn all(truth: &Truth) -> PageRequest {
-    PageRequest::first(truth.stream, Window::ALL)
+    PageRequest::first(&truth.stream, Window::ALL)
 }
 
 /// Everything of a stream in pages of this size.
@@ -165,7 +165,7 @@ pub(super) async fn windows_at_once(kit: &Kit<'_>) -> Outcome {
     let bench = kit.bench(Condition::Healthy).await?;
     let source = bench.source()?;
     for truth in bench.filled()? {
-        let windows = source.info().stream(truth.stream).map_or(1, |stream| stream.parallel_windows).max(2);
+        let windows = source.info().stream(&truth.stream).map_or(1, |stream| stream.parallel_windows).max(2);
         let mut times: Vec<_> = truth.facts.iter().map(|fact| fact.time).collect();
         times.sort_unstable();
         times.dedup();

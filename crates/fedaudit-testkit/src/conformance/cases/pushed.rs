@@ -26,7 +26,7 @@ struct Pushed<'b> {
 async fn pushed<'b>(bench: &'b Bench<'_>, source: &dyn AuditSource) -> Outcome<Vec<Pushed<'b>>> {
     let mut streams = Vec::new();
     for truth in bench.filled()? {
-        let Some(stream) = source.info().stream(truth.stream).filter(|stream| !stream.pushable.is_empty()) else {
+        let Some(stream) = source.info().stream(&truth.stream).filter(|stream| !stream.pushable.is_empty()) else {
             continue;
         };
         let whole = bench.read(source, &all(truth)).await?;
@@ -49,7 +49,7 @@ async fn read(
     let wanted = matching(&pushed.whole, &request.predicates);
     let found = bench.read(source, request).await?;
     let shown = request.predicates.iter().map(ToString::to_string).collect::<Vec<_>>().join(" AND ");
-    let (stream, found) = (pushed.truth.stream, found.key_set());
+    let (stream, found) = (&pushed.truth.stream, found.key_set());
     let inside: BTreeSet<String> = if request.window == Window::ALL {
         wanted
     } else {

@@ -107,7 +107,7 @@ pub(super) async fn raw_is_what_was_sent(kit: &Kit<'_>) -> Outcome {
     let source = bench.source()?;
     let mut compared = 0;
     for (truth, reading) in readings(&bench, &*source).await? {
-        let facts = reading.facts(truth.id);
+        let facts = reading.facts(&truth.id);
         let keys = reading.keys();
         let (raws, digests) = (reading.texts("raw"), reading.texts("raw_sha256"));
         let flags = reading.texts("quality_flags");
@@ -122,7 +122,7 @@ pub(super) async fn raw_is_what_was_sent(kit: &Kit<'_>) -> Outcome {
             let id = facts.get(key).map(|fact| fact.id.as_str());
             let told =
                 truth.facts.iter().find(|fact| Some(fact.id.as_str()) == id).and_then(|fact| fact.raw.as_deref());
-            if redacted(row) || (told.is_none() && !travels) {
+            if redacted(row) || (told.is_none() && !(travels && bench.is_served)) {
                 continue;
             }
             compared += 1;
@@ -131,6 +131,9 @@ pub(super) async fn raw_is_what_was_sent(kit: &Kit<'_>) -> Outcome {
                 None => ensure!(bench.front.sent(&raw), "{}: the product never sent {raw}", truth.stream),
             }
         }
+    }
+    if compared == 0 && !bench.is_served {
+        return Err(Trouble::Skip("nobody tells the records as the product holds them".to_owned()));
     }
     ensure!(compared > 0, "no record could be compared: the case shows nothing");
     Ok(())

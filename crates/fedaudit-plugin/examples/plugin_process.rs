@@ -1,4 +1,4 @@
-//! The program of a child, for the tests of the interface: `process LIBRARY MEMORY FILES`.
+//! The program of a child, for the tests of the interface: `plugin_process LIBRARY [MEMORY FILES]`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,0 +1,3 @@
+//! The plugin as a library that is loaded at run time.
+
+fedaudit_plugin::export_plugin!(fedaudit_canvas::Canvas);
