@@ -89,6 +89,11 @@ impl Error {
         self
     }
 
+    /// The place, if one was named.
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+
     /// Says what to try. The innermost hint wins, it knows more.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -1,10 +1,20 @@
 //! A plugin that behaves as its settings say, for the tests of the interface: mostly badly.
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::infinite_loop, reason = "bad behaviour is its purpose")]
+#![allow(
+    unsafe_code,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::infinite_loop,
+    reason = "bad behaviour is its purpose"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arrow_array::{Array as _, ArrayRef, RecordBatch, StringArray};
+use arrow_buffer::Buffer;
+use arrow_data::ArrayData;
+use arrow_schema::{DataType, Schema};
 use async_trait::async_trait;
 use fedaudit_core::{
     Action, AddressKind, AuditSource, Context, EndReason, Error, ErrorKind, EventBuilder, EventRow, Meter, Outcome,
@@ -119,6 +129,7 @@ impl AuditSource for Source {
                 names.sort();
                 return Err(Error::new(ErrorKind::Unsupported, names.join(" ")));
             }
+            "crashes" => crash(),
             _ => {}
         }
         let mut rows = EventBuilder::new(&cx.source_key);
@@ -137,12 +148,49 @@ impl AuditSource for Source {
             };
             rows.push(&[Some(&id)], &[], &row);
         }
-        Ok(Page::last(rows.finish()?, EndReason::SinglePage))
+        let rows = rows.finish()?;
+        let rows = match self.config.does.as_str() {
+            "leaves a column out" => rows.project(&[0, 1]).unwrap(),
+            "hands over NULL" => with(
+                &rows,
+                "time",
+                arrow_array::new_null_array(rows.column_by_name("time").unwrap().data_type(), rows.num_rows()),
+            ),
+            "hands over a corrupt batch" => with(&rows, "raw", no_text(rows.num_rows())),
+            _ => rows,
+        };
+        Ok(Page::last(rows, EndReason::SinglePage))
     }
 
     async fn close(&self, _: &Context) -> Result<()> {
         Ok(())
     }
+}
+
+/// The rows with another column, and a schema that lets it be so.
+fn with(rows: &RecordBatch, name: &str, column: ArrayRef) -> RecordBatch {
+    let place = rows.schema().index_of(name).unwrap();
+    let fields =
+        rows.schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
+    let mut columns = rows.columns().to_vec();
+    columns[place] = column;
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
+
+/// So many texts whose offsets lead far out of their bytes.
+fn no_text(rows: usize) -> ArrayRef {
+    let offsets: Vec<i32> = (0..=rows as i32).map(|at| at * 1_000_000).collect();
+    let data = ArrayData::builder(DataType::Utf8)
+        .len(rows)
+        .add_buffer(Buffer::from_vec(offsets))
+        .add_buffer(Buffer::from_vec(vec![b'x'; 8]));
+    // SAFETY: none; nobody reads it here, and the host is to find out.
+    Arc::new(StringArray::from(unsafe { data.build_unchecked() }))
+}
+
+fn crash() {
+    // SAFETY: none.
+    unsafe { std::ptr::null_mut::<u8>().write_volatile(1) }
 }
 
 fedaudit_plugin::export_plugin!(Odd);

@@ -25,7 +25,7 @@ use crate::abi::{
 use crate::wire::read;
 
 /// Longest time for a library to start, and for a source to be made: neither asks a product anything.
-const START_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// A loaded library. It is never unloaded: its threads may run, and its rows may be read, for as long as the process
 /// lives.

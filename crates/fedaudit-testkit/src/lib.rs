@@ -19,6 +19,7 @@ pub mod truenas;
 pub mod truth;
 pub mod vsphere;
 
+pub use axum;
 pub use demo::{Demo, DemoOptions};
 pub use organisation::Settings;
 pub use records::World;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::plugins::Isolation;
+
 /// One SQL question over the audit logs of many products, answered with a receipt.
 ///
 /// Tables: events, sessions, sources, streams, blind_spots ('fedaudit schema' describes them). Every answer says what was
@@ -30,6 +32,8 @@ pub(crate) enum Command {
     Sources(SourcesArgs),
     /// Describe the tables and their columns
     Schema(SchemaArgs),
+    /// List the plugins, check a library, or begin a plugin of your own
+    Plugin(PluginArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -188,4 +192,93 @@ pub(crate) struct SchemaArgs {
     /// As Markdown
     #[arg(long)]
     pub(crate) markdown: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<PluginCommand>,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// List the plugins that are built in and those that the configuration finds
+    List {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Write a crate that builds and passes as it stands: a source, a stand-in of its product, tests
+    #[command(after_help = NEW_HELP)]
+    New(NewArgs),
+    /// Hold a built library against the conformance suite
+    #[command(after_help = CHECK_HELP)]
+    Check(CheckArgs),
+}
+
+const NEW_HELP: &str = "\
+Examples:
+  fedaudit plugin new demo-src --path ../fedaudit        the crates of a checkout
+  fedaudit plugin new demo-src --git https://git.example/fedaudit.git --rev v0.1.0
+
+The crates of fedaudit are not published, so one of the two has to say where they are.";
+
+#[derive(Debug, Args)]
+pub(crate) struct NewArgs {
+    /// Name of the crate, of the folder and of the type: lower case, digits and hyphens
+    pub(crate) name: String,
+    /// Take fedaudit's crates from this checkout
+    #[arg(long, value_name = "DIR", required_unless_present = "git", conflicts_with = "git")]
+    pub(crate) path: Option<PathBuf>,
+    /// Take fedaudit's crates from this repository
+    #[arg(long, value_name = "URL")]
+    pub(crate) git: Option<String>,
+    /// The commit, branch or tag of the repository
+    #[arg(long, value_name = "REV", requires = "git")]
+    pub(crate) rev: Option<String>,
+}
+
+const CHECK_HELP: &str = "\
+Without a configuration the product is played from fixtures/check.toml, looked for in the folders above the library. It holds the
+settings of a source, recorded answers, and the rows that are in them; docs/writing-a-plugin.md describes it. Cases that
+need a stand-in say so.
+
+With --config each source of that type is asked for real, for the last day only; cases that need to know what is true, or
+to break answers, say that they need a stand-in.
+
+Examples:
+  fedaudit plugin check target/release/libdemo_src.so
+  fedaudit plugin check target/release/libdemo_src.so --config fedaudit.toml --isolation none";
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The library
+    pub(crate) library: PathBuf,
+    /// Ask the sources of this configuration instead of the fixtures
+    #[arg(long, value_name = "FILE", conflicts_with = "fixtures")]
+    pub(crate) config: Option<PathBuf>,
+    /// The folder that holds check.toml [default: fixtures in the nearest folder above the library that has one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) fixtures: Option<PathBuf>,
+    /// In which process its code runs
+    #[arg(long, value_enum, default_value = "process")]
+    pub(crate) isolation: Isolation,
+    /// Only these cases, such as U11; may be given several times
+    #[arg(long = "case", value_name = "ID")]
+    pub(crate) cases: Vec<String>,
+}
+
+/// The first argument of this program where it is the process of a library, which is no command of anybody's.
+pub(crate) const PLUGIN_PROCESS: &str = "plugin-process";
+
+#[derive(Debug, Parser)]
+pub(crate) struct ProcessArgs {
+    pub(crate) library: PathBuf,
+    #[arg(long)]
+    pub(crate) memory: u64,
+    #[arg(long)]
+    pub(crate) files: u64,
+    #[arg(long)]
+    pub(crate) allow: Option<Vec<String>>,
 }

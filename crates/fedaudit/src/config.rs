@@ -12,6 +12,7 @@ use figment::{Figment, error::Kind};
 use serde::Deserialize;
 
 use crate::cli::{ConfigArgs, Partial};
+use crate::plugins::{Plugins, Settings};
 use crate::times::{Span, SystemClock, span};
 
 /// The file.
@@ -29,6 +30,9 @@ pub(crate) struct Config {
     look_back: Option<Span>,
     /// Longest time for one page of one source, such as `2m`.
     page_timeout: Option<Span>,
+    /// Plugins that are found at run time.
+    #[serde(default)]
+    plugins: Settings,
     #[serde(default)]
     source: Vec<Dict>,
 }
@@ -37,6 +41,14 @@ pub(crate) struct Config {
 pub(crate) struct Configured {
     pub(crate) config: Config,
     pub(crate) engine: Engine,
+}
+
+/// A source as the file has it.
+struct Configuration {
+    name: String,
+    kind: String,
+    identity: Option<String>,
+    settings: Dict,
 }
 
 /// Reads the configuration and builds every source; nothing is asked of a product.
@@ -76,14 +88,46 @@ fn lasting(span: Span) -> Result<Span> {
     if span.0.is_zero() { Err(Error::new(ErrorKind::Config, "has to be longer than nothing")) } else { Ok(span) }
 }
 
-fn load_file(path: &Path) -> Result<Configured> {
+/// The plugins of a configuration: of the one that is found, if none is named, and only the built-in ones if none is found.
+pub(crate) fn plugins(arguments: &ConfigArgs) -> Result<Plugins> {
+    let path = match (&arguments.config, find(None)) {
+        (Some(path), _) => path.clone(),
+        (None, Ok(path)) => path,
+        (None, Err(_)) => return Ok(Plugins::default()),
+    };
+    let (config, folder) = read(&path).map_err(|error| error.at(path.display()))?;
+    Plugins::new(config.plugins, folder)
+}
+
+/// The sources of this type, each with its name and its settings.
+pub(crate) fn sources_of(kind: &str, path: &Path) -> Result<Vec<(String, serde_json::Value)>> {
+    let (config, folder) = read(path).map_err(|error| error.at(path.display()))?;
+    let mut sources = Vec::new();
+    for table in config.source {
+        let mut source = configuration(table, folder).map_err(|(_, error)| error.at(path.display()))?;
+        if source.kind == kind {
+            source.settings.remove("isolation");
+            let settings = serde_json::to_value(&source.settings)
+                .map_err(|error| Error::new(ErrorKind::Internal, format!("settings as JSON: {error}")))?;
+            sources.push((source.name, settings));
+        }
+    }
+    Ok(sources)
+}
+
+fn read(path: &Path) -> Result<(Config, &Path)> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::new(ErrorKind::Config, error.to_string()))?;
-    let figment = Figment::new().merge(Toml::string(&text));
-    let mut config: Config = figment.extract().map_err(wrong)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let config = Figment::new().merge(Toml::string(&text)).extract().map_err(wrong)?;
+    Ok((config, path.parent().unwrap_or(Path::new("."))))
+}
+
+fn load_file(path: &Path) -> Result<Configured> {
+    let (mut config, folder) = read(path)?;
+    let plugins = Plugins::new(std::mem::take(&mut config.plugins), folder)?;
+    let tables = std::mem::take(&mut config.source);
     let mut sources: Vec<Source> = Vec::new();
-    for (index, table) in std::mem::take(&mut config.source).into_iter().enumerate() {
-        let source = source(table, folder).map_err(|(name, error)| {
+    for (index, built) in built(tables, folder, &plugins).into_iter().enumerate() {
+        let source = built.map_err(|(name, error)| {
             error.at(name.map_or_else(|| format!("[[source]] number {}", index + 1), |name| format!("source '{name}'")))
         })?;
         if let Some(twin) = sources.iter().find(|known| known.name == source.name) {
@@ -130,7 +174,32 @@ fn find(given: Option<&Path>) -> Result<PathBuf> {
     })
 }
 
-fn source(mut table: Dict, folder: &Path) -> Result<Source, (Option<String>, Error)> {
+/// Makes every source, at once: a plugin that takes its time must not make all of them wait.
+fn built(tables: Vec<Dict>, folder: &Path, plugins: &Plugins) -> Vec<Result<Source, (Option<String>, Error)>> {
+    let runtime = tokio::runtime::Handle::try_current().ok();
+    std::thread::scope(|scope| {
+        let make = |table| {
+            let runtime = runtime.clone();
+            scope.spawn(move || {
+                // Some clients want a runtime around them when they are made.
+                let _inside = runtime.as_ref().map(tokio::runtime::Handle::enter);
+                source(table, folder, plugins)
+            })
+        };
+        let making: Vec<_> = tables.into_iter().map(make).collect();
+        let panicked = |_| Err((None, Error::new(ErrorKind::Internal, "making it panicked")));
+        making.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
+    })
+}
+
+fn source(table: Dict, folder: &Path, plugins: &Plugins) -> Result<Source, (Option<String>, Error)> {
+    let Configuration { name, kind, identity, settings } = configuration(table, folder)?;
+    let plugin = plugins.source(&kind, &name, settings).map_err(|error| (Some(name.clone()), error))?;
+    let source_key = identity.unwrap_or_else(|| plugin.info().origin.clone());
+    Ok(Source { name, source_key, plugin })
+}
+
+fn configuration(mut table: Dict, folder: &Path) -> Result<Configuration, (Option<String>, Error)> {
     let mut take = |key: &str| match table.remove(key) {
         None => Ok(None),
         Some(Value::String(_, text)) => Ok(Some(text)),
@@ -149,9 +218,7 @@ fn source(mut table: Dict, folder: &Path) -> Result<Source, (Option<String>, Err
     {
         *file = in_folder(file, folder);
     }
-    let plugin = crate::plugins::source(&kind, &name, Value::from(table)).map_err(place)?;
-    let source_key = identity.unwrap_or_else(|| plugin.info().origin.clone());
-    Ok(Source { name, source_key, plugin })
+    Ok(Configuration { name, kind, identity, settings: table })
 }
 
 /// Files of secrets are looked up beside the configuration that names them.
@@ -168,7 +235,7 @@ fn relative_to(value: &mut Value, folder: &Path) {
     }
 }
 
-fn in_folder(path: &str, folder: &Path) -> String {
+pub(crate) fn in_folder(path: &str, folder: &Path) -> String {
     let path = match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
         (Some(rest), Some(home)) => Path::new(&home).join(rest),
         _ => folder.join(path),

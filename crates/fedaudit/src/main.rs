@@ -7,10 +7,12 @@ mod exit;
 mod files;
 mod interrupt;
 mod output;
+mod plugin;
 mod plugins;
 mod progress;
 mod query;
 mod receipt_text;
+mod scaffold;
 mod schema;
 mod sources;
 mod terminal;
@@ -23,11 +25,15 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 use fedaudit_core::{Error, ErrorKind, Result};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, PLUGIN_PROCESS, ProcessArgs};
 use crate::exit::Exit;
 use crate::terminal::say;
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|word| word == PLUGIN_PROCESS) {
+        let served = plugins::serve(&ProcessArgs::parse_from(std::env::args_os().skip(1)));
+        return served.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     let cli = Cli::parse_from(std::env::args_os().map(comment_or_option));
     if let Err(error) = log(cli.verbose) {
         report(&error);
@@ -55,6 +61,7 @@ async fn run(cli: Cli) -> Result<Exit> {
         Command::Query(arguments) => query::run(*arguments).await,
         Command::Sources(arguments) => sources::run(arguments).await,
         Command::Schema(arguments) => schema::run(&arguments),
+        Command::Plugin(arguments) => plugin::run(arguments).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "fedaudit", &mut script);

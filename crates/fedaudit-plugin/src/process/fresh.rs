@@ -16,10 +16,12 @@ use super::HANGS;
 use super::frame::{self, Answer, Question};
 use super::parent::Recipe;
 use crate::abi;
+use crate::host;
 use crate::host::running::spawn;
 
-/// Longest time for the child to start and to make its source.
-const START_LIMIT: Duration = Duration::from_secs(30);
+/// Longest time for the child to start and to make its source. Loading and making have limits of their own there, and can say
+/// what hangs; this one is for a child that cannot.
+const START_LIMIT: Duration = Duration::from_secs(3 * host::START_LIMIT.as_secs() + 5);
 
 /// What a client needs of its environment; the settings name the rest.
 const ENVIRONMENT: &[&str] = &[

@@ -138,14 +138,8 @@ impl<'k> Bench<'k> {
             return Err(Trouble::Broken(format!("stream '{}' is not declared", request.stream)));
         };
         let facts = self.product.truths.iter().map(|truth| truth.facts.len()).max().unwrap_or(0);
-        Ok(Reader {
-            request: request.clone(),
-            reading: Reading::new(stream.kind),
-            cursors: HashSet::new(),
-            seen: Vec::new(),
-            // Every record on a page of its own, and every page asked for several times, is still an end.
-            longest: 200 + 8 * facts,
-        })
+        // Every record on a page of its own, and every page asked for several times, is still an end.
+        Ok(Reader::new(stream.kind, request, 200 + 8 * facts))
     }
 
     /// One page; every text in it is looked at.
@@ -228,6 +222,17 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    /// Before the first page; there should be no more than so many.
+    pub(crate) fn new(kind: StreamKind, request: &PageRequest, longest: usize) -> Self {
+        Self {
+            request: request.clone(),
+            reading: Reading::new(kind),
+            cursors: HashSet::new(),
+            seen: Vec::new(),
+            longest,
+        }
+    }
+
     pub(crate) fn done(&self) -> bool {
         self.reading.end.is_some()
     }

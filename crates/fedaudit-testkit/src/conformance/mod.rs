@@ -12,6 +12,7 @@ mod compare;
 mod elsewhere;
 mod fixtures;
 mod front;
+mod live;
 mod predicates;
 mod product;
 mod reading;
@@ -29,6 +30,7 @@ use futures::future::LocalBoxFuture;
 
 pub use self::apart::{Apart, Cost, cost, serve_apart};
 pub use self::fixtures::Fixtures;
+pub use self::live::live;
 pub use self::product::{Condition, Fact, Product, Truth};
 pub use self::soundness::{texts, unsound};
 
@@ -289,15 +291,8 @@ impl Suite {
         outcomes.sort_by_key(|(place, ..)| *place);
         let mut report = Report { plugin: self.subject.info.kind.clone(), ..Report::default() };
         for (_, case, outcome, time) in outcomes {
+            report.add(case.id, outcome);
             report.times.push((case.id, time));
-            match outcome {
-                Ok(()) => report.passed += 1,
-                Err(Trouble::Skip(reason)) => report.skipped.push((case.id.to_owned(), reason)),
-                Err(Trouble::Broken(text)) => report.failed.push((case.id, format!("{}: {text}", case.name))),
-                Err(Trouble::Refused(error)) => {
-                    report.failed.push((case.id, format!("{}: the source failed: {error:?}", case.name)));
-                }
-            }
         }
         report.skipped.extend(self.untold.iter().cloned());
         // Leaks are found while other cases run, so that they are told at the end.
@@ -330,8 +325,23 @@ pub struct Report {
     pub skipped: Vec<(String, String)>,
     /// Cases that failed, and how.
     pub failed: Vec<(&'static str, String)>,
+    /// Every case that had an outcome, in order.
+    pub ran: Vec<&'static str>,
     /// How long each took.
     pub times: Vec<(&'static str, Duration)>,
+}
+
+impl Report {
+    fn add(&mut self, id: &'static str, outcome: Outcome) {
+        let name = all_cases().iter().find(|case| case.id == id).map_or("", |case| case.name);
+        match outcome {
+            Ok(()) => self.passed += 1,
+            Err(Trouble::Skip(reason)) => self.skipped.push((id.to_owned(), reason)),
+            Err(Trouble::Broken(text)) => self.failed.push((id, format!("{name}: {text}"))),
+            Err(Trouble::Refused(error)) => self.failed.push((id, format!("{name}: the source failed: {error:?}"))),
+        }
+        self.ran.push(id);
+    }
 }
 
 impl fmt::Display for Report {

@@ -4,8 +4,10 @@
 
 mod files;
 mod manners;
+mod plugins;
 mod questions;
 mod range;
+mod scaffold;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};

@@ -1,6 +1,6 @@
 //! What a source says of itself, and what its settings may say.
 
-use fedaudit_core::{ErrorKind, PageRequest, SourceInfo, StreamKind, Window};
+use fedaudit_core::{ErrorKind, PageRequest, PluginInfo, SourceInfo, StreamKind, Window};
 
 use crate::conformance::product::Condition;
 use crate::conformance::reading;
@@ -11,15 +11,30 @@ pub(super) async fn streams_are_described(kit: &Kit<'_>) -> Outcome {
     let source = bench.source()?;
     let info = source.info();
     ensure!(bench.front.requests() == 0, "building a source asked the product something");
-    ensure!(!info.product.is_empty() && !info.plugin.is_empty(), "no product or plugin name");
-    ensure!(!info.plugin_version.is_empty(), "no plugin version");
-    let said = &kit.plugin.version;
-    ensure!(info.plugin_version == *said, "its sources are of version {}, the plugin {said}", info.plugin_version);
     ensure!(
         !bench.is_served || bench.settings().contains(&info.origin),
         "the origin {} is not that of the settings",
         info.origin
     );
+    sound(info, kit.plugin)?;
+    for stream in &info.streams {
+        let name = &stream.name;
+        let told = bench.product.truths.iter().any(|truth| truth.stream == *name);
+        let known = told || kit.untold.iter().any(|(stream, _)| stream == name);
+        ensure!(known, "{name} is declared, and the subject tells no truth about it");
+    }
+    for truth in &bench.product.truths {
+        ensure!(info.stream(&truth.stream).is_some(), "{} is served, and not declared", truth.stream);
+    }
+    Ok(())
+}
+
+/// What every description has to say, whatever the product.
+pub(in crate::conformance) fn sound(info: &SourceInfo, plugin: &PluginInfo) -> Outcome {
+    ensure!(!info.product.is_empty() && !info.plugin.is_empty(), "no product or plugin name");
+    ensure!(!info.plugin_version.is_empty(), "no plugin version");
+    let said = &plugin.version;
+    ensure!(info.plugin_version == *said, "its sources are of version {}, the plugin {said}", info.plugin_version);
     ensure!(!info.streams.is_empty(), "no streams");
     for stream in &info.streams {
         let name = &stream.name;
@@ -27,7 +42,7 @@ pub(super) async fn streams_are_described(kit: &Kit<'_>) -> Outcome {
         ensure!(info.streams.iter().filter(|other| other.name == *name).count() == 1, "{name} twice");
         ensure!(stream.parallel_windows >= 1, "{name}: no window may be read");
         ensure!(!stream.granularity.is_zero(), "{name}: times without granularity");
-        ensure!(kit.plugin.streams.contains(name), "the plugin does not list its stream {name}");
+        ensure!(plugin.streams.contains(name), "the plugin does not list its stream {name}");
         let table = reading::table(stream.kind);
         for pushable in &stream.pushable {
             ensure!(table.column(&pushable.column).is_some(), "{name}: pushes {}, no column", pushable.column);
@@ -45,12 +60,6 @@ pub(super) async fn streams_are_described(kit: &Kit<'_>) -> Outcome {
             let kind = info.stream(live).map(|stream| stream.kind);
             ensure!(kind == Some(StreamKind::Sessions), "{name}: its live list {live} is no stream of sessions");
         }
-        let told = bench.product.truths.iter().any(|truth| truth.stream == *name);
-        let known = told || kit.untold.iter().any(|(stream, _)| stream == name);
-        ensure!(known, "{name} is declared, and the subject tells no truth about it");
-    }
-    for truth in &bench.product.truths {
-        ensure!(info.stream(&truth.stream).is_some(), "{} is served, and not declared", truth.stream);
     }
     let written = serde_json::to_string(info).map_err(|error| Trouble::Broken(error.to_string()))?;
     let read: SourceInfo = serde_json::from_str(&written).map_err(|error| Trouble::Broken(error.to_string()))?;

@@ -1,6 +1,6 @@
 //! The list of cases. Numbers are stable: a case that goes leaves a gap.
 
-mod described;
+pub(super) mod described;
 mod faults;
 mod leaving;
 mod logins;
