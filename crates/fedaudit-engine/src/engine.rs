@@ -88,7 +88,7 @@ impl Engine {
         }
     }
 
-    fn run(&self, question: &Question) -> Run {
+    pub(crate) fn run(&self, question: &Question) -> Run {
         let now = self.clock.now();
         let asking =
             self.sources.iter().map(|source| Asking { source: source.clone(), meter: Arc::default() }).collect();
@@ -108,7 +108,7 @@ impl Engine {
 }
 
 /// Ends what is being read and gives back what is held on every product.
-async fn leave(run: &Run) -> Vec<Option<ReceiptError>> {
+pub(crate) async fn leave(run: &Run) -> Vec<Option<ReceiptError>> {
     run.in_flight.leave().await;
     let closing = run.asking.iter().map(|asking| async {
         let closed = asking.source.plugin.close(&run.context(asking)).await;
@@ -244,7 +244,7 @@ const NO_QUESTION: &[&str] = &[
 ];
 
 /// An error of SQL in our words; one of ours that travelled through DataFusion comes out as it was.
-fn from_datafusion(error: &DataFusionError) -> Error {
+pub(crate) fn from_datafusion(error: &DataFusionError) -> Error {
     let mut inner: &DataFusionError = error;
     loop {
         match inner {

@@ -17,8 +17,10 @@ mod session_scan;
 pub mod sessions;
 mod sight;
 mod table;
+mod watch;
 
 pub use datafusion::arrow;
 pub use engine::{Answer, Engine, Progress, Question};
 pub use functions::register as register_functions;
 pub use run::{Options, Source};
+pub use watch::{Memory, News, Note, Watch, Watching};

@@ -1,5 +1,7 @@
 //! The demo: one organisation, its four products as loopback servers, and a folder with what a reader of them needs.
 
+mod live;
+
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -7,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
+
+use self::live::{At, Live};
 use crate::faults::{Faults, Product};
 use crate::organisation::Settings;
 use crate::records::World;
@@ -31,6 +36,8 @@ pub struct DemoOptions {
     pub list_reader: bool,
     /// What goes wrong in front of them.
     pub faults: Option<Faults>,
+    /// Time between two logins at each product while they run; none if nothing happens any more.
+    pub live: Option<Duration>,
 }
 
 /// Four running products. Dropping it stops them.
@@ -44,6 +51,15 @@ pub struct Demo {
     products: Products,
     secrets: Secrets,
     authority: Authority,
+    live: Option<AbortHandle>,
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        if let Some(live) = &self.live {
+            live.abort();
+        }
+    }
 }
 
 /// The products behind the servers.
@@ -51,6 +67,7 @@ struct Products {
     truenas: truenas::StandIn,
     vsphere: vsphere::StandIn,
     sps: sps::StandIn,
+    canvas: canvas::StandIn,
 }
 
 impl std::fmt::Debug for Products {
@@ -115,13 +132,26 @@ fn secret(length: usize) -> io::Result<String> {
 impl Demo {
     /// Grows the organisation and starts its products.
     pub async fn start(settings: Settings, options: DemoOptions) -> io::Result<Self> {
-        let world = tokio::task::spawn_blocking(move || World::generate(&settings)).await.map_err(io::Error::other)?;
-        Self::start_world(Arc::new(world), options).await
+        let pause = options.live;
+        let grown = tokio::task::spawn_blocking(move || {
+            let mut world = World::generate(&settings);
+            let live = pause.map(|pause| Live::after(&mut world, pause));
+            (Arc::new(world), live)
+        });
+        let (world, live) = grown.await.map_err(io::Error::other)?;
+        let mut demo = Self::start_world(world, options).await?;
+        if let Some(live) = live {
+            let Products { truenas, vsphere, sps, canvas } = &demo.products;
+            let at =
+                At { truenas: truenas.clone(), vsphere: vsphere.clone(), sps: sps.clone(), canvas: canvas.clone() };
+            demo.live = Some(tokio::spawn(live.happen(at)).abort_handle());
+        }
+        Ok(demo)
     }
 
     /// Starts the products of a world that is already there.
     pub async fn start_world(world: Arc<World>, options: DemoOptions) -> io::Result<Self> {
-        let DemoOptions { latency, list_reader, faults } = options;
+        let DemoOptions { latency, list_reader, faults, live: _ } = options;
         let (log, secrets, authority) = (RequestLog::default(), Secrets::new()?, Authority::new()?);
         let truenas = truenas::Options {
             username: TRUENAS_READER.to_owned(),
@@ -154,8 +184,8 @@ impl Demo {
             log: log.clone(),
             ..canvas::Options::default()
         };
-        let canvas = canvas::StandIn::new(Arc::clone(&world), canvas);
         let products = Products {
+            canvas: canvas::StandIn::new(Arc::clone(&world), canvas),
             truenas: truenas::StandIn::new(Arc::clone(&world), truenas),
             vsphere: vsphere::StandIn::new(Arc::clone(&world), vsphere),
             sps: sps::StandIn::new(Arc::clone(&world), sps),
@@ -165,9 +195,9 @@ impl Demo {
             truenas: serve_behind(front(Product::TrueNas), products.truenas.router(), &authority).await?,
             vsphere: serve_behind(front(Product::Vsphere), products.vsphere.router(), &authority).await?,
             sps: serve_behind(front(Product::Sps), products.sps.router(), &authority).await?,
-            canvas: serve_behind(front(Product::Canvas), canvas.router(), &authority).await?,
+            canvas: serve_behind(front(Product::Canvas), products.canvas.router(), &authority).await?,
         };
-        Ok(Self { world, log, servers, products, secrets, authority })
+        Ok(Self { world, log, servers, products, secrets, authority, live: None })
     }
 
     /// Logins that a product still holds. Canvas knows tokens only.

@@ -32,6 +32,9 @@ pub(crate) enum Command {
     Sources(SourcesArgs),
     /// Describe the tables and their columns
     Schema(SchemaArgs),
+    /// Show the events of all sources as they happen
+    #[command(after_help = WATCH_HELP)]
+    Watch(WatchArgs),
     /// List the plugins, check a library, or begin a plugin of your own
     Plugin(PluginArgs),
     /// Print a completion script for a shell
@@ -72,6 +75,9 @@ pub(crate) struct DemoArgs {
     /// Write the configuration for the stand-ins to a file of your choice
     #[arg(long, value_name = "FILE")]
     pub(crate) config_out: Option<PathBuf>,
+    /// Go on after the history: somebody logs in at each product every so often, for 'fedaudit watch'
+    #[arg(long, value_name = "D", num_args = 0..=1, default_missing_value = "3s", requires = "hold", conflicts_with = "truth")]
+    pub(crate) live: Option<String>,
     /// Delay every answer of the stand-ins by this many milliseconds
     #[arg(long, default_value_t = 0, value_name = "MS")]
     pub(crate) latency_ms: u64,
@@ -192,6 +198,47 @@ pub(crate) struct SchemaArgs {
     /// As Markdown
     #[arg(long)]
     pub(crate) markdown: bool,
+}
+
+const WATCH_HELP: &str = "\
+Each source is followed as it offers: by its own subscription or by asking again and again. Rows wait up to 2 s for earlier ones
+of slower sources; those that come later still are shown at once and marked late. What is wrong with a source is said on stderr,
+and it is asked again.
+
+Examples:
+  fedaudit watch \"action = 'auth.login' AND outcome = 'failure'\"
+  fedaudit watch --state watch.state --format ndjson >> events.ndjson     goes on where it was, whatever ended it
+  fedaudit watch --from -1h \"source = 'nas-1'\"";
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// What to watch for: a condition on events, as behind WHERE [default: everything]
+    pub(crate) filter: Option<String>,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Begin with what happened since then [default: now]
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    pub(crate) from: Option<String>,
+    /// Form of the rows [default: line on a terminal, ndjson elsewhere]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<WatchFormat>,
+    /// Pause between two questions to a source that cannot wait for new rows
+    #[arg(long, value_name = "D", default_value = "2s")]
+    pub(crate) every: String,
+    /// Say of a stream that it is quiet after so long without a row
+    #[arg(long, value_name = "D", default_value = "15m")]
+    pub(crate) quiet_after: String,
+    /// Remember here what was shown, and go on from there next time
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WatchFormat {
+    /// A line for people
+    Line,
+    /// One JSON object per line, with every column and whether it is late
+    Ndjson,
 }
 
 #[derive(Debug, Args)]

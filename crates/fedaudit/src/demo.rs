@@ -16,7 +16,7 @@ use crate::interrupt::Interrupts;
 use crate::output::{Output, Target};
 use crate::query::{Outcome, answer};
 use crate::terminal::{emphasise, say};
-use crate::times::SystemClock;
+use crate::times::{SystemClock, span};
 
 /// The questions of the tour, with what they show.
 const TOUR: &[(&str, &str)] = &[
@@ -49,7 +49,9 @@ pub(crate) async fn run(arguments: DemoArgs) -> Result<Exit> {
     // The history ends before the demo starts, so that nothing changes while it is looked at.
     let to = now.seconds() - 60;
     let settings = Settings { events: arguments.events, ..Settings::new(arguments.seed, to * 1_000_000) };
-    let options = DemoOptions { latency: Duration::from_millis(arguments.latency_ms), ..DemoOptions::default() };
+    let live = arguments.live.as_deref().map(span).transpose().map_err(|error| error.at("--live"))?;
+    let latency = Duration::from_millis(arguments.latency_ms);
+    let options = DemoOptions { latency, live, ..DemoOptions::default() };
     let cannot =
         |error: std::io::Error| Error::new(ErrorKind::Internal, format!("cannot start the stand-ins: {error}"));
     let demo = Demo::start(settings, options).await.map_err(cannot)?;
@@ -80,6 +82,9 @@ pub(crate) async fn run(arguments: DemoArgs) -> Result<Exit> {
             "  fedaudit query --config {} --from -14d \"SELECT product, count(*) FROM events GROUP BY product\"",
             shown.display()
         ));
+        if live.is_some() {
+            say(&format!("  fedaudit watch --config {} \"action = 'auth.login'\"", shown.display()));
+        }
         interrupts.requested().await;
     }
     Ok(Exit::Complete)

@@ -17,6 +17,7 @@ mod schema;
 mod sources;
 mod terminal;
 mod times;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
@@ -62,6 +63,7 @@ async fn run(cli: Cli) -> Result<Exit> {
         Command::Sources(arguments) => sources::run(arguments).await,
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Plugin(arguments) => plugin::run(arguments).await,
+        Command::Watch(arguments) => watch::run(arguments).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "fedaudit", &mut script);

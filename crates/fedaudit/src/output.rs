@@ -160,13 +160,13 @@ impl Output {
                 Ok(())
             }
             Form::Json { writer, first } => {
-                for line in lines(batch)?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                for line in json_lines(batch)?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                     let separator: &[u8] = if std::mem::take(first) { b"\n" } else { b",\n" };
                     writer.write_all(separator).and_then(|()| writer.write_all(line)).map_err(io)?;
                 }
                 Ok(())
             }
-            Form::Ndjson(writer) => writer.write_all(&lines(batch)?).map_err(io),
+            Form::Ndjson(writer) => writer.write_all(&json_lines(batch)?).map_err(io),
             Form::Csv(writer) => writer.write_all(&csv(&flat_rows(batch)?, false)?).map_err(io),
             Form::Parquet(writer) => writer.write(batch).map_err(|error| io(error.to_string())),
             Form::Arrow(writer) => writer.write(batch).map_err(arrow_error),
@@ -222,7 +222,7 @@ impl Output {
 }
 
 /// Rows as JSON objects, one per line, NULLs spelled out.
-fn lines(batch: &RecordBatch) -> Result<Vec<u8>> {
+pub(crate) fn json_lines(batch: &RecordBatch) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     let mut writer: LineDelimitedWriter<_> =
         JsonBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(&mut text);

@@ -32,11 +32,10 @@ pub(crate) async fn run(arguments: PluginArgs) -> Result<Exit> {
 
 fn list(arguments: &ConfigArgs) -> Result<Exit> {
     let plugins = config::plugins(arguments)?;
-    let line = |info: &PluginInfo, origin: &str| {
-        format!("{:<14} {:<14} {:<40} {}", info.kind, info.version, origin, info.streams.join(", "))
-    };
-    let mut lines = vec![format!("{:<14} {:<14} {:<40} streams", "type", "version", "origin")];
-    lines.extend(plugins::built_in().map(|info| line(&info, "built in")));
+    let line =
+        |info: &PluginInfo, origin: String| [info.kind.clone(), info.version.clone(), origin, info.streams.join(", ")];
+    let mut lines = vec![["type", "version", "origin", "streams"].map(str::to_owned)];
+    lines.extend(plugins::built_in().map(|info| line(&info, "built in".to_owned())));
     let mut refused = Vec::new();
     for library in plugins.found()? {
         let process = match plugins.settings().isolation {
@@ -44,15 +43,26 @@ fn list(arguments: &ConfigArgs) -> Result<Exit> {
             Isolation::None => "this process",
         };
         match &library.plugin {
-            Ok(plugin) => lines.push(line(plugin.info(), &format!("{} ({process})", library.path.display()))),
+            Ok(plugin) => lines.push(line(plugin.info(), format!("{} ({process})", library.path.display()))),
             Err(error) => refused.push(error),
         }
     }
-    print(lines.iter().map(String::as_str))?;
+    print(aligned(&lines).iter().map(String::as_str))?;
     for error in &refused {
         report(error);
     }
     Ok(if refused.is_empty() { Exit::Complete } else { Exit::Failed })
+}
+
+/// Cells in columns as wide as they need; the last one ends where it ends.
+fn aligned<const N: usize>(lines: &[[String; N]]) -> Vec<String> {
+    let width = |column: usize| lines.iter().map(|cells| cells[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |cells: &[String; N]| {
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    lines.iter().map(line).collect()
 }
 
 async fn check(arguments: &CheckArgs) -> Result<Exit> {

@@ -1,5 +1,7 @@
 //! The routes of the authentication log: whose rows answer, and to whom.
 
+use std::sync::atomic::Ordering;
+
 use super::directory::READER_ID;
 use super::listing::List;
 use super::{Asked, Reply, Server};
@@ -34,7 +36,9 @@ impl Server {
         let hidden = if asked.number == 1 { self.options.arrivals } else { 0 };
         let events = &self.world.canvas.events;
         let place = |position: usize| (self.listings.time(position, events), self.listings.row_number(position));
-        let skips = |position: usize| position < hidden || paging.skips(place(position));
+        let shown_until = self.shown_until.load(Ordering::Relaxed);
+        let is_to_come = |position: usize| self.listings.time(position, events) > shown_until;
+        let skips = |position: usize| position < hidden || is_to_come(position) || paging.skips(place(position));
         let stops = |position: usize| paging.stops(self.listings.time(position, events));
         let (mut rows, mut more) = self.listings.page(list, paging.size + lost, skips, stops);
         let mut next = rows.last().map(|position| self.bookmark(place(*position), lost > 0)).filter(|_| more);

@@ -17,6 +17,7 @@ mod tests;
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -180,6 +181,8 @@ struct Server {
     listings: Listings,
     access: Access,
     started: Instant,
+    /// Rows of later seconds have not happened yet.
+    shown_until: AtomicI64,
 }
 
 impl StandIn {
@@ -187,12 +190,24 @@ impl StandIn {
     pub fn new(world: Arc<World>, options: Options) -> Self {
         let listings = Listings::new(&world.canvas, &options);
         let access = Access::new(&options);
-        Self(Arc::new(Server { world, options, listings, access, started: Instant::now() }))
+        Self(Arc::new(Server {
+            world,
+            options,
+            listings,
+            access,
+            started: Instant::now(),
+            shown_until: AtomicI64::new(i64::MAX),
+        }))
     }
 
     /// Its routes.
     pub fn router(&self) -> Router {
         Router::new().fallback(serve).with_state(Arc::clone(&self.0))
+    }
+
+    /// Hides what happens after this second.
+    pub fn show_until(&self, second: i64) {
+        self.0.shown_until.store(second, Ordering::Relaxed);
     }
 
     /// The most requests that were ever in flight at once.
