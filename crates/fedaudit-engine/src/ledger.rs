@@ -111,7 +111,8 @@ impl Ledger {
             entry.pages += 1;
             entry.rows += rows as u64;
             entry.duplicates += duplicates as u64;
-            entry.records += observed.records;
+            // A plugin may say any number.
+            entry.records = entry.records.saturating_add(observed.records);
             entry.rejected += rejected.len() as u64;
             let room = REJECTED_SAMPLES.saturating_sub(entry.rejected_samples.len());
             entry.rejected_samples.extend(rejected.into_iter().take(room));

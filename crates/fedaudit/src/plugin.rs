@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fedaudit_core::{Clock as _, Context, Error, ErrorKind, Meter, PluginInfo, Result};
-use fedaudit_testkit::conformance::{Fixtures, Report, Subject, all_cases, live};
+use fedaudit_testkit::conformance::{Case, Fixtures, LIVE, Report, Subject, all_cases, live};
 
 use crate::cli::{CheckArgs, ConfigArgs, PluginArgs, PluginCommand};
 use crate::config;
 use crate::exit::Exit;
 use crate::plugins::{self, Isolation, RuntimePlugin};
+use crate::progress;
 use crate::report;
 use crate::scaffold;
 use crate::terminal::{print, say};
@@ -18,6 +19,8 @@ use crate::times::SystemClock;
 
 /// The folder of a plugin's crate that holds what its check needs.
 const FIXTURES: &str = "fixtures";
+/// Longest time for one case: answers that are played come at once.
+const CASE: Duration = Duration::from_mins(2);
 /// Longest time for all that is asked of one real source.
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -101,8 +104,16 @@ async fn from_fixtures(plugin: RuntimePlugin, arguments: &CheckArgs) -> Result<E
         })?;
         suite = suite.only(&[case.id]);
     }
-    say(&format!("the product is played from {}; this takes up to a minute", folder.display()));
-    told(&suite.report().await, "")
+    say(&format!("the product is played from {}", folder.display()));
+    let progress = progress::cases();
+    let bar = progress.clone();
+    let tell = move |ended, all| {
+        bar.set_length(all as u64);
+        bar.set_position(ended as u64);
+    };
+    let report = suite.within(CASE).telling(tell).report().await;
+    progress.finish_and_clear();
+    told(&report, "", &|case| case.shows)
 }
 
 /// The fixtures of the crate, or the folder, that the library lies in.
@@ -127,7 +138,14 @@ async fn for_real(plugin: &RuntimePlugin, config: &Path) -> Result<Exit> {
     }
     let mut worst = Exit::Complete;
     for (name, settings) in sources {
-        let source = plugin.build(&name, &settings).map_err(|error| error.at(&name))?;
+        let source = match plugin.build(&name, &settings) {
+            Ok(source) => source,
+            Err(error) => {
+                report(&error.at(&name));
+                worst = Exit::Failed;
+                continue;
+            }
+        };
         let cx = Context {
             source: name.as_str().into(),
             source_key: source.info().origin.as_str().into(),
@@ -135,8 +153,10 @@ async fn for_real(plugin: &RuntimePlugin, config: &Path) -> Result<Exit> {
             deadline: Some(SystemClock.now().plus(PATIENCE)),
             meter: Arc::new(Meter::default()),
         };
-        let report = live(&*source, plugin.info(), &cx).await;
-        if told(&report, &format!("{name}: "))? == Exit::Failed {
+        say(&format!("asking {name}"));
+        let came = live(&*source, plugin.info(), &cx).await;
+        let shows = |case: &Case| LIVE.iter().find(|(id, _)| *id == case.id).map_or("", |(_, shows)| shows);
+        if told(&came, &format!("{name}: "), &shows)? == Exit::Failed {
             worst = Exit::Failed;
         }
     }
@@ -144,7 +164,7 @@ async fn for_real(plugin: &RuntimePlugin, config: &Path) -> Result<Exit> {
 }
 
 /// Prints what came of the cases. None that passed is no success.
-fn told(report: &Report, prefix: &str) -> Result<Exit> {
+fn told(report: &Report, prefix: &str, shows: &dyn Fn(&Case) -> &'static str) -> Result<Exit> {
     let mut lines = Vec::new();
     for case in all_cases() {
         let failed = report.failed.iter().find(|(id, _)| *id == case.id);
@@ -152,7 +172,7 @@ fn told(report: &Report, prefix: &str) -> Result<Exit> {
         let outcome = match (failed, skipped) {
             (Some((_, text)), _) => format!("FAILED   {text}"),
             (None, Some((_, reason))) => format!("skipped  {reason}"),
-            (None, None) if report.ran.contains(&case.id) => format!("ok       {}", case.shows),
+            (None, None) if report.ran.contains(&case.id) => format!("ok       {}", shows(case)),
             (None, None) => continue,
         };
         lines.push(format!("{prefix}{:<4} {outcome}", case.id));

@@ -43,6 +43,18 @@ pub(crate) fn show(progress: Progress) -> Option<Shown> {
     Some(Shown { bar, task })
 }
 
+/// Shows how many of some cases have ended, if somebody is looking.
+pub(crate) fn cases() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{elapsed} {bar:30} {pos} of {len} cases") {
+        bar.set_style(style);
+    }
+    bar
+}
+
 impl Drop for Shown {
     fn drop(&mut self) {
         self.task.abort();

@@ -28,6 +28,119 @@ const FILES: &[(&str, &str)] = &[
 /// Names that the files use for the plugin: of the crate and the type, of the library, and of the Rust type.
 const NAMES: [&str; 3] = ["demo-src", "demo_src", "DemoSrc"];
 
+/// Words that are no name of a crate, or that the written files use for something else.
+const TAKEN: &[&str] = &[
+    // Rust's own.
+    "abstract",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "const",
+    "continue",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "static",
+    "struct",
+    "super",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "typeof",
+    "union",
+    "unsafe",
+    "unsized",
+    "use",
+    "virtual",
+    "where",
+    "while",
+    "yield",
+    // Crates and modules.
+    "alloc",
+    "api",
+    "async-trait",
+    "conformance",
+    "core",
+    "fedaudit",
+    "normalize",
+    "proc-macro",
+    "serde",
+    "serde-json",
+    "stand-in",
+    "std",
+    "test",
+    "tokio",
+    // Types.
+    "action",
+    "address-kind",
+    "audit-source",
+    "bound",
+    "box",
+    "config",
+    "context",
+    "cursor",
+    "discreet",
+    "end-reason",
+    "error",
+    "error-kind",
+    "event-builder",
+    "event-row",
+    "listing",
+    "me",
+    "next",
+    "observed",
+    "ok",
+    "option",
+    "order",
+    "outcome",
+    "page",
+    "page-request",
+    "plugin",
+    "record",
+    "rejected",
+    "result",
+    "source",
+    "source-health",
+    "source-info",
+    "spoken",
+    "stream-info",
+    "stream-kind",
+    "string",
+    "subject",
+    "suite",
+    "time",
+    "vec",
+    "window",
+];
+
 /// Crates of ours that a plugin depends on.
 const CRATES: &[&str] = &["fedaudit-core", "fedaudit-plugin", "fedaudit-transport", "fedaudit-testkit"];
 
@@ -77,7 +190,7 @@ fn named(name: &str) -> Result<&str> {
     if !fits {
         return wrong(format!("'{name}' is no name: lower case letters, digits and single hyphens, a letter first"));
     }
-    if crate::plugins::built_in().any(|plugin| plugin.kind == name) || CRATES.contains(&name) {
+    if crate::plugins::built_in().any(|plugin| plugin.kind == name) || CRATES.contains(&name) || TAKEN.contains(&name) {
         return wrong(format!("'{name}' is taken"));
     }
     Ok(name)
@@ -123,7 +236,21 @@ mod tests {
         for name in ["demo", "my-nas-2"] {
             assert_eq!(named(name).unwrap(), name);
         }
-        for name in ["", "Demo", "-demo", "demo-", "a--b", "a_b", "2fa", "ä", "canvas", "fedaudit-core"] {
+        for name in [
+            "",
+            "Demo",
+            "-demo",
+            "demo-",
+            "a--b",
+            "a_b",
+            "2fa",
+            "ä",
+            "canvas",
+            "fedaudit-core",
+            "self",
+            "serde",
+            "page",
+        ] {
             assert!(named(name).is_err(), "{name}");
         }
         assert_eq!(pascal("my-nas-2"), "MyNas2");

@@ -11,6 +11,18 @@ use super::reading::Reading;
 use super::soundness::unsound;
 use super::{Outcome, Report, Trouble, all_cases, ensure};
 
+/// What each case shows here, which is less than with a product about which everything is known.
+pub const LIVE: &[(&str, &str)] = &[
+    ("U1", "every stream has a name, a time field, columns that exist and blind spots that can be checked"),
+    ("U8", "a stream that does not exist is an error, not an empty answer"),
+    ("U11", "pages of the last day keep the contract, in both directions: columns, words, keys, cursors, frontiers"),
+    ("U25", "a window in the future holds nothing and ends"),
+    ("U26", "an empty window holds nothing and ends"),
+    ("U34", "the day before the last hour has the same keys in two readings"),
+    ("U50", "check proves the login"),
+    ("U63", "close twice, and a check after it, do no harm"),
+];
+
 /// Most pages of a stream that are read.
 const PAGES: usize = 50;
 const DAY: Duration = Duration::from_hours(24);

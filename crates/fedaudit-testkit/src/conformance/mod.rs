@@ -20,6 +20,7 @@ mod secrets;
 mod soundness;
 mod tunnel;
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ use futures::future::LocalBoxFuture;
 
 pub use self::apart::{Apart, Cost, cost, serve_apart};
 pub use self::fixtures::Fixtures;
-pub use self::live::live;
+pub use self::live::{LIVE, live};
 pub use self::product::{Condition, Fact, Product, Truth};
 pub use self::soundness::{texts, unsound};
 
@@ -173,6 +174,8 @@ pub struct Suite {
     untold: Vec<(String, String)>,
     skips: Vec<(String, String)>,
     only: Vec<&'static str>,
+    limit: Duration,
+    ended: Box<dyn Fn(usize, usize)>,
 }
 
 impl fmt::Debug for Suite {
@@ -199,7 +202,23 @@ impl Suite {
             untold: Vec::new(),
             skips: Vec::new(),
             only: Vec::new(),
+            limit: CASE_LIMIT,
+            ended: Box::new(|_, _| {}),
         }
+    }
+
+    /// Gives each case so long.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Tells how many cases have ended, and of how many, each time one has.
+    #[must_use]
+    pub fn telling(mut self, ended: impl Fn(usize, usize) + 'static) -> Self {
+        self.ended = Box::new(ended);
+        self
     }
 
     /// A document whose `[[source]]` samples must parse: the plugin's README.
@@ -270,18 +289,21 @@ impl Suite {
             build: &*self.subject.build,
         };
         let chosen = cases::CASES.iter().filter(|case| self.only.is_empty() || self.only.contains(&case.id));
+        let (all, ended) = (chosen.clone().count(), Cell::new(0));
         let skipped = |case: &Case| self.skips.iter().find(|(id, _)| id == case.id).map(|(_, reason)| reason);
         let mut outcomes: Vec<(usize, &Case, Outcome, Duration)> = futures::stream::iter(chosen.enumerate())
             .map(|(place, case)| {
-                let kit = &kit;
+                let (kit, this, ended) = (&kit, &self, &ended);
                 async move {
                     let begun = Instant::now();
                     let outcome = match skipped(case) {
                         Some(reason) => Err(Trouble::Skip(reason.clone())),
-                        None => tokio::time::timeout(CASE_LIMIT, (case.run)(kit))
+                        None => tokio::time::timeout(this.limit, (case.run)(kit))
                             .await
-                            .unwrap_or_else(|_| Err(Trouble::Broken(format!("no end within {CASE_LIMIT:?}")))),
+                            .unwrap_or_else(|_| Err(Trouble::Broken(format!("no end within {:?}", this.limit)))),
                     };
+                    ended.set(ended.get() + 1);
+                    (this.ended)(ended.get(), all);
                     (place, case, outcome, begun.elapsed())
                 }
             })

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use fedaudit_core::{AuditSource, Error, ErrorKind, PluginInfo, Result};
 use fedaudit_plugin::host::LoadedPlugin;
@@ -10,6 +11,9 @@ use serde::Deserialize;
 
 use crate::cli::{PLUGIN_PROCESS, ProcessArgs};
 use crate::config::in_folder;
+
+/// Libraries that are loaded at once.
+const AT_ONCE: usize = 8;
 
 /// In which process the code of a library runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -47,12 +51,24 @@ pub(crate) struct Settings {
 pub(crate) struct Found {
     pub(crate) path: PathBuf,
     pub(crate) plugin: Result<RuntimePlugin>,
+    /// The same run in the other way, if a source wants that.
+    otherwise: OnceLock<Result<RuntimePlugin>>,
 }
 
 impl Found {
     /// Whether it is usable and of this type.
     pub(crate) fn is_of(&self, kind: &str) -> bool {
         self.plugin.as_ref().is_ok_and(|plugin| plugin.info().kind == kind)
+    }
+
+    /// Its plugin, run in this way.
+    pub(super) fn run(&self, isolation: Isolation, settings: &Settings) -> Result<&RuntimePlugin> {
+        let plugin = match &self.plugin {
+            Ok(plugin) if plugin.isolation() == isolation => &self.plugin,
+            Ok(_) => self.otherwise.get_or_init(|| load(&self.path, isolation, settings)),
+            Err(_) => &self.plugin,
+        };
+        plugin.as_ref().map_err(Clone::clone)
     }
 }
 
@@ -98,8 +114,8 @@ impl Settings {
             }
         }
         for (limit, name) in [(self.memory_mib, "plugins.memory_mib"), (self.files, "plugins.files")] {
-            if limit.is_some_and(|limit| limit < 16) {
-                return Err(Error::new(ErrorKind::Config, "nothing runs with less than 16").at(name));
+            if limit.is_some_and(|limit| limit < 64) {
+                return Err(Error::new(ErrorKind::Config, "nothing runs with less than 64").at(name));
             }
         }
         Ok(Self {
@@ -127,24 +143,23 @@ impl Settings {
             known.push(real);
             is_new
         });
-        let mut found: Vec<Found> = std::thread::scope(|scope| {
-            let loading: Vec<_> = paths.iter().map(|path| scope.spawn(|| load(path, self.isolation, self))).collect();
-            let plugins = loading.into_iter().map(|thread| {
-                thread.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "loading it panicked")))
-            });
-            paths.iter().zip(plugins).map(|(path, plugin)| Found { path: path.clone(), plugin }).collect()
-        });
+        let mut found: Vec<Found> = Vec::new();
+        for some in paths.chunks(AT_ONCE) {
+            found.extend(std::thread::scope(|scope| {
+                let loading: Vec<_> =
+                    some.iter().map(|path| scope.spawn(|| load(path, self.isolation, self))).collect();
+                let panicked = |_| Err(Error::new(ErrorKind::Internal, "loading it panicked"));
+                let plugins = loading.into_iter().map(|thread| thread.join().unwrap_or_else(panicked));
+                let found =
+                    |(path, plugin): (&PathBuf, _)| Found { path: path.clone(), plugin, otherwise: OnceLock::new() };
+                some.iter().zip(plugins).map(found).collect::<Vec<_>>()
+            }));
+        }
         refuse_twins(&mut found);
         for error in found.iter().filter_map(|library| library.plugin.as_ref().err()) {
             tracing::warn!("a plugin is refused: {error}");
         }
         Ok(found)
-    }
-
-    /// The plugin of a library, run in this way.
-    pub(super) fn plugin(&self, library: &Found, isolation: Isolation) -> Result<RuntimePlugin> {
-        let plugin = library.plugin.clone()?;
-        if plugin.isolation() == isolation { Ok(plugin) } else { load(&library.path, isolation, self) }
     }
 
     fn limits(&self) -> Limits {
@@ -187,6 +202,14 @@ pub(crate) fn serve(arguments: &ProcessArgs) -> Result<()> {
 }
 
 fn libraries_in(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // A sticky folder keeps others' files, and takes new ones from anybody.
+        if std::fs::metadata(dir)?.permissions().mode() & 0o002 != 0 {
+            return Err(std::io::Error::other("everybody may add libraries to it"));
+        }
+    }
     let is_library = |path: &PathBuf| path.to_string_lossy().ends_with(std::env::consts::DLL_SUFFIX);
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir)? {
@@ -225,7 +248,7 @@ mod tests {
         };
         let error = resolved("allow = ['abc']").unwrap_err();
         assert_eq!(error.to_string(), "plugins.allow: 'abc' is no SHA-256: 64 hexadecimal digits");
-        assert!(resolved("memory_mib = 1").unwrap_err().to_string().starts_with("plugins.memory_mib: "));
+        assert!(resolved("memory_mib = 63").unwrap_err().to_string().starts_with("plugins.memory_mib: "));
         let settings = resolved("dir = 'plugins'\nlibraries = ['/opt/one.so', 'two.so']").unwrap();
         assert_eq!(settings.dir.unwrap(), Path::new("/etc/fedaudit/plugins"));
         assert_eq!(settings.libraries, ["/opt/one.so", "/etc/fedaudit/two.so"].map(PathBuf::from));

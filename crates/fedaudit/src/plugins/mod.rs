@@ -4,7 +4,7 @@ mod found;
 mod unbuilt;
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fedaudit_core::{AuditSource, Error, ErrorKind, Plugin, PluginInfo, Result};
 use figment::value::{Dict, Value};
@@ -43,16 +43,19 @@ pub(crate) fn built_in() -> impl Iterator<Item = PluginInfo> {
 pub(crate) struct Plugins {
     settings: Settings,
     found: OnceLock<Vec<Found>>,
+    /// Held while they are loaded, so that each is loaded once.
+    loading: Mutex<()>,
 }
 
 impl Plugins {
     /// With the libraries that these settings name; paths are relative to the configuration's folder.
     pub(crate) fn new(settings: Settings, folder: &Path) -> Result<Self> {
-        Ok(Self { settings: settings.resolved(folder)?, found: OnceLock::new() })
+        Ok(Self { settings: settings.resolved(folder)?, ..Self::default() })
     }
 
     /// Every library, and what came of loading it.
     pub(crate) fn found(&self) -> Result<&[Found]> {
+        let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = self.found.get() {
             return Ok(found);
         }
@@ -65,8 +68,8 @@ impl Plugins {
         &self.settings
     }
 
-    /// Makes a source of a type. What its own settings get wrong is an error; a library that cannot be used gives a source
-    /// that fails when it is asked, because the others can still answer.
+    /// Makes a source of a type. A library that cannot be used, or refuses its settings, gives a source that fails when it is
+    /// asked, because the others can still answer: whatever a library does, it is its sources' outcome.
     pub(crate) fn source(&self, kind: &str, name: &str, mut table: Dict) -> Result<Arc<dyn AuditSource>> {
         if let Some((_, _, build)) = BUILT_IN.iter().find(|(known, ..)| *known == kind) {
             return build(name, Value::from(table));
@@ -76,25 +79,26 @@ impl Plugins {
             None => self.settings.isolation,
         };
         let found = self.found()?;
-        let Some(library) = found.iter().find(|library| library.is_of(kind)) else {
-            let refused: Vec<&Error> = found.iter().filter_map(|library| library.plugin.as_ref().err()).collect();
-            if refused.is_empty() {
-                return Err(unknown(kind, found));
-            }
+        let refused: Vec<&Error> = found.iter().filter_map(|library| library.plugin.as_ref().err()).collect();
+        let made = match found.iter().find(|library| library.is_of(kind)) {
+            None if refused.is_empty() => return Err(unknown(kind, found)),
             // One of them may be what was meant.
-            let reasons: Vec<String> = refused.iter().map(ToString::to_string).collect();
-            let text = format!("no usable plugin is of type '{kind}'; refused: {}", reasons.join("; "));
-            let hint = refused.iter().find_map(|error| error.hint_text()).unwrap_or("see 'fedaudit plugin list'");
-            return Ok(Arc::new(Unbuilt::new(kind, &table, Error::new(ErrorKind::Config, text).hint(hint))));
+            None => Err(all_refused(kind, &refused)),
+            Some(library) => {
+                let settings = serde_json::to_value(&table)
+                    .map_err(|error| Error::new(ErrorKind::Internal, format!("settings as JSON: {error}")))?;
+                library.run(isolation, &self.settings).and_then(|plugin| plugin.build(name, &settings))
+            }
         };
-        let settings = serde_json::to_value(&table)
-            .map_err(|error| Error::new(ErrorKind::Internal, format!("settings as JSON: {error}")))?;
-        match self.settings.plugin(library, isolation).and_then(|plugin| plugin.build(name, &settings)) {
-            Ok(source) => Ok(Arc::from(source)),
-            Err(error) if error.kind() == ErrorKind::Config => Err(error),
-            Err(error) => Ok(Arc::new(Unbuilt::new(kind, &table, error))),
-        }
+        Ok(made.map_or_else(|error| Arc::new(Unbuilt::new(kind, name, error)) as Arc<dyn AuditSource>, Arc::from))
     }
+}
+
+fn all_refused(kind: &str, refused: &[&Error]) -> Error {
+    let reasons: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    let text = format!("no usable plugin is of type '{kind}'; refused: {}", reasons.join("; "));
+    let hint = refused.iter().find_map(|error| error.hint_text()).unwrap_or("see 'fedaudit plugin list'");
+    Error::new(ErrorKind::Config, text).hint(hint)
 }
 
 fn unknown(kind: &str, found: &[Found]) -> Error {

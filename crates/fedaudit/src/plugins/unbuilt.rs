@@ -5,7 +5,6 @@ use async_trait::async_trait;
 use fedaudit_core::{
     AuditSource, Context, Error, Page, PageRequest, Result, SourceHealth, SourceInfo, StreamInfo, StreamKind,
 };
-use figment::value::Dict;
 
 #[derive(Debug)]
 pub(super) struct Unbuilt {
@@ -15,13 +14,13 @@ pub(super) struct Unbuilt {
 
 impl Unbuilt {
     /// Which streams there would be is not known, so there is one for each table.
-    pub(super) fn new(kind: &str, settings: &Dict, error: Error) -> Self {
-        let origin = settings.get("url").and_then(|url| url.as_str()).unwrap_or(kind);
+    pub(super) fn new(kind: &str, name: &str, error: Error) -> Self {
         let info = SourceInfo {
             product: kind.to_owned(),
             plugin: kind.to_owned(),
             plugin_version: "unknown".to_owned(),
-            origin: origin.to_owned(),
+            // Of its own: two sources that cannot be made are not one.
+            origin: format!("{kind}:{name}"),
             streams: vec![
                 StreamInfo::new("events", StreamKind::Events),
                 StreamInfo::new("sessions", StreamKind::Sessions),

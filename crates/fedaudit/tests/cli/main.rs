@@ -8,6 +8,7 @@ mod plugins;
 mod questions;
 mod range;
 mod scaffold;
+mod watch;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -27,10 +28,19 @@ struct Demo {
 impl Demo {
     fn start(seed: u64, events: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let truth = folder.path().join("t.json");
+        Self::in_folder(folder, seed, events, &["--truth", truth.to_str().unwrap()])
+    }
+
+    /// One with further arguments.
+    fn started(seed: u64, events: usize, more: &[&str]) -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap(), seed, events, more)
+    }
+
+    fn in_folder(folder: TempDir, seed: u64, events: usize, more: &[&str]) -> Self {
         let mut child = Command::new(FEDAUDIT)
             .args(["demo", "--hold", "--seed", &seed.to_string(), "--events", &events.to_string()])
-            .arg("--truth")
-            .arg(folder.path().join("t.json"))
+            .args(more)
             .arg("--config-out")
             .arg(folder.path().join("c.toml"))
             .stdout(Stdio::null())

@@ -203,13 +203,30 @@ fn a_list_of_digests_is_kept_to() {
     }
 }
 
+/// Without an identity, and two of them: what cannot be made is not one source.
 #[test]
-fn settings_that_are_wrong_are_told_as_those_of_built_in_plugins() {
+fn settings_that_a_library_refuses_cost_their_source() {
+    let folder = tempfile::tempdir().unwrap();
+    for isolation in ["process", "none"] {
+        let plugins = format!("isolation = '{isolation}'\nlibraries = ['{}']", odd().display());
+        let config = beside(folder.path(), "its duty", &plugins);
+        let more = "[[source]]\nname = 'b1'\ntype = 'odd'\ndos = 'x'\n[[source]]\nname = 'b2'\ntype = 'odd'\ndoes = 'panics in build'\n";
+        fs::write(&config, fs::read_to_string(&config).unwrap() + more).unwrap();
+        let asked = run(&["query", "--config", config.to_str().unwrap(), "--all-time", "--format", "json", BY_SOURCE]);
+        let answer = json(&asked);
+        assert_eq!((answer["rows"].as_array().unwrap().len(), asked.status.code()), (2, Some(3)), "{}", err(&asked));
+        let said = err(&asked);
+        assert!(said.contains("b1/events: failed (config)") && said.contains("unknown field `dos`"), "{said}");
+        assert!(said.contains("b2/events: failed (internal)") && said.contains("panicked: on purpose"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_wrong_in_the_configuration_is_told_before_anything_is_asked() {
     let folder = tempfile::tempdir().unwrap();
     let library = format!("libraries = ['{}']", odd().display());
     let config = beside(folder.path(), "its duty", &library);
     for (from, to, words) in [
-        ("does = 'its duty'", "dos = 'its duty'", "source 'good': unknown field `dos`"),
         ("type = 'odd'", "type = 'even'", "type 'even' is unknown"),
         ("[plugins]", "[plugins]\nlibrary = 'x'", "unknown key 'library'"),
         ("[plugins]", "[plugins]\ndir = 'nowhere'", "plugins.dir: "),
