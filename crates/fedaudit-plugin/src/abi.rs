@@ -1,4 +1,7 @@
-//! The C interface, version 1. Everything here is `#[repr(C)]` and stands in `include/fedaudit_plugin.h` as well.
+//! The interface between fedaudit and a plugin, version 1: a shared library that exports one function, which returns a
+//! table of functions. `include/fedaudit_plugin.h` says the same in C and is made from this file.
+//!
+//! Texts are UTF-8 without a final NUL. Times are microseconds since 1970-01-01T00:00:00Z.
 //!
 //! **Ownership.** What a call is handed is borrowed until it returns. What it hands back is freed by its maker: [`Bytes`]
 //! through its own `free`, Arrow structures through their `release`, a source through [`Table::release`].

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Write as _};
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -33,7 +32,7 @@ pub fn serve(library: &Path, allowed: Option<&[String]>, limits: Limits) -> Resu
     // What the library prints goes to the log, not between the answers.
     let answers = rustix::io::dup(rustix::stdio::stdout()).map_err(|error| broken(error.into()))?;
     rustix::stdio::dup2_stdout(rustix::stdio::stderr()).map_err(|error| broken(error.into()))?;
-    let _ = ANSWERS.set(Mutex::new(File::from(OwnedFd::from(answers))));
+    let _ = ANSWERS.set(Mutex::new(File::from(answers)));
     forward(Some(&HOST));
     let mut questions = BufReader::new(std::io::stdin());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(broken)?;

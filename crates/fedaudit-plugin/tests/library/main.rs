@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod foreign;
+mod generated;
 mod header;
 mod isolated;
 mod rust;
