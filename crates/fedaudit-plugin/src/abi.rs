@@ -149,8 +149,13 @@ pub struct Table {
     pub create: Option<Create>,
     /// Proves address, credentials and rights. Answers with a `SourceHealth`.
     pub check: Option<Ask>,
-    /// Fetches one page: a `PageRequest` in; rows out as a struct array with the page schema of the stream's table, and
-    /// the rest of the page in `out`.
+    /// Fetches one page: a `PageRequest` in; rows out as a struct array whose children are the columns of the stream's
+    /// table, in any order, and the rest of the page in `out`.
+    ///
+    /// A column that may be NULL may be left out, and so may those that follow from others: `class_uid`, `activity_id`,
+    /// `duration_s` and `raw_sha256`. In place of `event_key` and `session_key` may stand `event_key_parts` and
+    /// `session_key_parts`, lists of the texts of which the host makes the key; the source is the first part of every
+    /// key and not among them. An event without parts of a session has no session key.
     pub fetch: Option<Fetch>,
     /// Ends what is held on the server. A later fetch logs in again. Answers `null`.
     pub close: Option<Ask>,

@@ -3,6 +3,7 @@
 //! A library is code of this process: what it does to memory is not checked. What it hands over is: statuses, texts and
 //! rows that are not as agreed are that source's errors. Whoever trusts a library less runs it in a process of its own.
 
+mod complete;
 pub(crate) mod file;
 pub(crate) mod import;
 pub(crate) mod running;

@@ -9,6 +9,8 @@ use fedaudit_core::columns::Table;
 use fedaudit_core::rows::{EVENTS, SESSIONS};
 use fedaudit_core::{Error, ErrorKind, Result, StreamKind};
 
+use super::complete::completed;
+
 /// The table that a stream fills.
 pub(crate) fn table(kind: StreamKind) -> &'static Table {
     match kind {
@@ -18,7 +20,12 @@ pub(crate) fn table(kind: StreamKind) -> &'static Table {
 }
 
 /// The rows of a page, with the page schema of its table.
-pub(super) fn rows(schema: &FFI_ArrowSchema, array: FFI_ArrowArray, kind: StreamKind) -> Result<RecordBatch> {
+pub(super) fn rows(
+    schema: &FFI_ArrowSchema,
+    array: FFI_ArrowArray,
+    kind: StreamKind,
+    source_key: &str,
+) -> Result<RecordBatch> {
     if array.is_released() {
         return Err(wrong("there are none, not even none of them".into()));
     }
@@ -39,7 +46,7 @@ pub(super) fn rows(schema: &FFI_ArrowSchema, array: FFI_ArrowArray, kind: Stream
     if rows.null_count() > 0 {
         return Err(wrong("a whole row is NULL".into()));
     }
-    as_agreed(&RecordBatch::from(rows), kind)
+    as_agreed(&completed(RecordBatch::from(rows), kind, source_key)?, kind)
 }
 
 /// The rows with the page schema of their table, if that is what they hold.
@@ -68,6 +75,6 @@ pub(crate) fn as_agreed(rows: &RecordBatch, kind: StreamKind) -> Result<RecordBa
     RecordBatch::try_new(expected, columns).map_err(|error| wrong(error.to_string()))
 }
 
-fn wrong(text: String) -> Error {
+pub(super) fn wrong(text: String) -> Error {
     Error::new(ErrorKind::Malformed, text).at("the plugin's rows")
 }

@@ -5,5 +5,6 @@ mod foreign;
 mod generated;
 mod header;
 mod isolated;
+mod plugin_c;
 mod rust;
 mod support;
