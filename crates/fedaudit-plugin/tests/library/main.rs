@@ -6,5 +6,6 @@ mod generated;
 mod header;
 mod isolated;
 mod plugin_c;
+mod previous_arrow;
 mod rust;
 mod support;
