@@ -7,6 +7,7 @@ mod complete;
 pub(crate) mod file;
 pub(crate) mod import;
 pub(crate) mod running;
+mod shape;
 mod source;
 
 use std::ffi::c_void;
@@ -62,8 +63,11 @@ impl LoadedPlugin {
     fn loaded(path: &Path, allowed: Option<&[String]>) -> Result<Self> {
         let path = path.canonicalize().map_err(|error| unusable(error.to_string()))?;
         file::check(&path, allowed)?;
-        // SAFETY: the interface promises that loading has no effects; the file is one that this installation trusts.
-        let library = unsafe { Library::new(&path) }.map_err(|error| unusable(error.to_string()))?;
+        let opened = path.clone();
+        let library = within(START_LIMIT, "loading", move || {
+            // SAFETY: the interface promises that loading has no effects; the file is one that this installation trusts.
+            unsafe { Library::new(&opened) }.map_err(|error| unusable(error.to_string()))
+        })?;
         // SAFETY: the type of the symbol is part of the interface.
         let entry = unsafe { library.get::<abi::Entry>(SYMBOL) }.map(|symbol| *symbol).map_err(|_| {
             unusable(format!("it exports no `{SYMBOL}`: not a plugin of fedaudit"))

@@ -198,5 +198,5 @@ pub extern "C" fn fedaudit_plugin() -> *const Table {
         cancel: None,
         release,
     };
-    &TABLE
+    &raw const TABLE
 }
