@@ -571,9 +571,9 @@ static bool hand_over_schema(struct ArrowSchema *schema) {
                                  .children = held->schema_pointers,
                                  .release = release_column_schema,
                                  .private_data = held};
+  for (int at = 0; at < COLUMNS; at++) held->schema_pointers[at] = &held->schemas[at];
   for (int at = 0; at < COLUMNS; at++) {
     struct ArrowSchema *column = &held->schemas[at];
-    held->schema_pointers[at] = column;
     *column = (struct ArrowSchema){.format = formats[columns[at].kind],
                                    .name = columns[at].name,
                                    .flags = columns[at].needed ? 0 : ARROW_FLAG_NULLABLE,

@@ -1,15 +1,16 @@
 //! The plugin in C of `examples/plugin-c`: compiled as its README says, and held against the whole conformance suite.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use fedaudit_core::{ErrorKind, Next, PageRequest, Window};
 use fedaudit_plugin::host::LoadedPlugin;
-use fedaudit_plugin::process::Recipe;
 use fedaudit_plugin::subject;
 use fedaudit_testkit::conformance::{Fixtures, Subject, texts, unsound};
 use serde_json::json;
 
-use crate::support::{compiled, context, program};
+use crate::support::{compiled, context, recipe};
 
 const SOURCE: &str = "../../examples/plugin-c/plugin.c";
 
@@ -36,9 +37,12 @@ impl Built {
     }
 }
 
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/plugin-c/fixtures")
+}
+
 async fn passes(subject: Subject) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/plugin-c/fixtures");
-    Fixtures::read(&folder).unwrap().suite(subject).unwrap().run().await;
+    Fixtures::read(&fixtures()).unwrap().suite(subject).unwrap().run().await;
 }
 
 #[tokio::test]
@@ -50,8 +54,7 @@ async fn the_suite_passes_in_this_process() {
 #[tokio::test]
 async fn the_suite_passes_in_a_process_of_its_own() {
     let built = Built::new();
-    let recipe = Recipe { program: program("plugin_process"), arguments: vec![built.library.clone().into()] };
-    passes(subject::isolated(recipe).unwrap()).await;
+    passes(subject::isolated(recipe(&built.library)).unwrap()).await;
 }
 
 #[tokio::test]
@@ -156,5 +159,30 @@ async fn files_and_cursors_that_are_not_there_are_errors() {
         json!([]),
     ] {
         assert_eq!(plugin.build("one", &settings).unwrap_err().kind(), ErrorKind::Config, "{settings}");
+    }
+}
+
+#[test]
+fn no_way_out_leaks_or_reads_what_is_not_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("alone");
+    let build = |sanitizers: &[&str]| {
+        let mut compiler = Command::new("cc");
+        compiler.args(["-std=c11", "-g", "-Wall", "-Wextra", "-Werror", "-Iinclude"]).args(sanitizers);
+        compiler.arg("-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc");
+        compiler.args(["tests/library/plugin_c_alone.c", SOURCE]).arg("-o").arg(&program);
+        compiler.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap()
+    };
+    let mut built = build(&["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]);
+    if !built.status.success() {
+        assert!(std::env::var_os("CI").is_none(), "{}", String::from_utf8_lossy(&built.stderr));
+        let _ = writeln!(std::io::stderr(), "SKIPPED: this compiler's sanitizers; the calls are made all the same");
+        built = build(&[]);
+    }
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    for file in ["healthy", "ties", "bad", "empty"] {
+        let file = fixtures().join(format!("{file}.jsonl"));
+        let output = Command::new(&program).arg(&file).arg("800").output().unwrap();
+        assert!(output.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&output.stderr));
     }
 }

@@ -5,11 +5,10 @@ use std::process::Command;
 
 use fedaudit_core::{AuditSource, Next, PageRequest, StreamKind, Window};
 use fedaudit_plugin::host::LoadedPlugin;
-use fedaudit_plugin::process::{IsolatedPlugin, Recipe};
 use fedaudit_testkit::conformance::{texts, unsound};
 use serde_json::json;
 
-use crate::support::{context, program};
+use crate::support::{context, isolated};
 
 /// Builds it apart from the workspace, with the versions of its own lock file.
 fn library() -> PathBuf {
@@ -62,6 +61,5 @@ async fn another_arrow_answers_in_both_isolations() {
     let plugin = LoadedPlugin::load(&library, None).unwrap();
     assert_eq!((plugin.info().kind.as_str(), plugin.info().version.as_str()), ("previous-arrow", "58"));
     answers(&*plugin.build("one", &json!({})).unwrap()).await;
-    let recipe = Recipe { program: program("plugin_process"), arguments: vec![library.into()] };
-    answers(&*IsolatedPlugin::load(recipe).unwrap().build("one", &json!({})).unwrap()).await;
+    answers(&*isolated(&library, &json!({})).unwrap()).await;
 }

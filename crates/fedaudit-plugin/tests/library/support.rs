@@ -54,9 +54,10 @@ pub(crate) fn program(name: &str) -> PathBuf {
     example("odd").with_file_name(name)
 }
 
-/// How a library of the tests runs in a process of its own.
+/// How a library of the tests runs in a process of its own. A sanitizer maps more memory than any limit allows.
 pub(crate) fn recipe(library: &Path) -> Recipe {
-    let arguments = vec![library.into(), (512 << 20).to_string().into(), "128".into()];
+    let memory: u64 = if cfg!(sanitized) { u64::MAX } else { 512 << 20 };
+    let arguments = vec![library.into(), memory.to_string().into(), "128".into()];
     Recipe { program: program("plugin_process"), arguments }
 }
 
