@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 const MOST_HEAD: u64 = 64 << 20;
 const MOST_BODY: u64 = 1 << 30;
 
+/// Bytes of a body besides its values: schema, lengths, padding.
+const ROOM_FOR_SCHEMA: usize = 1 << 16;
+
 /// From the host.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -97,18 +100,18 @@ fn length(bytes: &[u8], most: u64) -> io::Result<u64> {
 }
 
 fn take(pipe: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    pipe.take(length).read_to_end(&mut bytes)?;
-    if (bytes.len() as u64) < length {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
+    // Zeros of so many bytes are pages that the system makes when they are written to: what does not come costs nothing.
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    pipe.read_exact(&mut bytes)?;
     Ok(bytes)
 }
 
 /// Rows as a body.
 pub(super) fn body_of(rows: &RecordBatch) -> Result<Vec<u8>> {
     let broken = |error: arrow_schema::ArrowError| Error::new(ErrorKind::Internal, error.to_string()).at("rows");
-    let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema()).map_err(broken)?;
+    // Room for all of it: a page has megabytes.
+    let room = rows.get_array_memory_size() + ROOM_FOR_SCHEMA;
+    let mut writer = StreamWriter::try_new(Vec::with_capacity(room), &rows.schema()).map_err(broken)?;
     writer.write(rows).map_err(broken)?;
     writer.finish().map_err(broken)?;
     writer.into_inner().map_err(broken)
