@@ -10,8 +10,8 @@
  * Threads. Every function may be called on any thread, and several at once for one source, except `release`, which
  * is called once, after every other call for that source has returned. A call blocks its thread until it is answered.
  *
- * Growing. Fields are only ever added at the end. Each structure begins with its size as its maker knows it, so that
- * either side sees which fields the other has.
+ * Growing. Fields are only ever added at the end. A structure that may grow says its size as its maker knows it, so
+ * that either side sees which fields the other has; `fedaudit_slice` and `fedaudit_bytes` never do.
  *
  * Made from the Rust definitions in src/abi.rs; a test compares.
  */

@@ -9,8 +9,8 @@
 //! **Threads.** Every function may be called on any thread, and several at once for one source, except `release`, which
 //! is called once, after every other call for that source has returned. A call blocks its thread until it is answered.
 //!
-//! **Growing.** Fields are only ever added at the end. Each structure begins with its size as its maker knows it, so that
-//! either side sees which fields the other has.
+//! **Growing.** Fields are only ever added at the end. A structure that may grow says its size as its maker knows it, so
+//! that either side sees which fields the other has; [`Slice`] and [`Bytes`] never do.
 
 use std::ffi::c_void;
 
