@@ -59,6 +59,7 @@ pub enum EndReason {
 
 /// What the product said besides rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Observed {
     /// The product's clock when it answered.
     pub server_time: Option<Time>,

@@ -578,7 +578,7 @@ impl SessionBuilder {
 }
 
 /// Whole seconds from start to end. Ends up to [`SKEW`] before the start are the granularity of clocks: zero.
-fn duration_s(start: Option<Time>, end: Option<Time>) -> Option<i64> {
+pub fn duration_s(start: Option<Time>, end: Option<Time>) -> Option<i64> {
     let micros = end?.micros() - start?.micros();
     match micros {
         0.. => Some(micros / 1_000_000),

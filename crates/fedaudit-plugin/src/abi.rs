@@ -1,4 +1,7 @@
-//! The C interface, version 1. Everything here is `#[repr(C)]` and stands in `include/fedaudit_plugin.h` as well.
+//! The interface between fedaudit and a plugin, version 1: a shared library that exports one function, which returns a
+//! table of functions. `include/fedaudit_plugin.h` says the same in C and is made from this file.
+//!
+//! Texts are UTF-8 without a final NUL. Times are microseconds since 1970-01-01T00:00:00Z.
 //!
 //! **Ownership.** What a call is handed is borrowed until it returns. What it hands back is freed by its maker: [`Bytes`]
 //! through its own `free`, Arrow structures through their `release`, a source through [`Table::release`].
@@ -6,8 +9,8 @@
 //! **Threads.** Every function may be called on any thread, and several at once for one source, except `release`, which
 //! is called once, after every other call for that source has returned. A call blocks its thread until it is answered.
 //!
-//! **Growing.** Fields are only ever added at the end. Each structure begins with its size as its maker knows it, so that
-//! either side sees which fields the other has.
+//! **Growing.** Fields are only ever added at the end. A structure that may grow says its size as its maker knows it, so
+//! that either side sees which fields the other has; [`Slice`] and [`Bytes`] never do.
 
 use std::ffi::c_void;
 
@@ -146,8 +149,13 @@ pub struct Table {
     pub create: Option<Create>,
     /// Proves address, credentials and rights. Answers with a `SourceHealth`.
     pub check: Option<Ask>,
-    /// Fetches one page: a `PageRequest` in; rows out as a struct array with the page schema of the stream's table, and
-    /// the rest of the page in `out`.
+    /// Fetches one page: a `PageRequest` in; rows out as a struct array whose children are the columns of the stream's
+    /// table, in any order, and the rest of the page in `out`.
+    ///
+    /// A column that may be NULL may be left out, and so may those that follow from others: `class_uid`, `activity_id`,
+    /// `duration_s` and `raw_sha256`. In place of `event_key` and `session_key` may stand `event_key_parts` and
+    /// `session_key_parts`, lists of the texts of which the host makes the key; the source is the first part of every
+    /// key and not among them. An event without parts of a session has no session key.
     pub fetch: Option<Fetch>,
     /// Ends what is held on the server. A later fetch logs in again. Answers `null`.
     pub close: Option<Ask>,

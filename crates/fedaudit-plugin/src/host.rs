@@ -3,9 +3,11 @@
 //! A library is code of this process: what it does to memory is not checked. What it hands over is: statuses, texts and
 //! rows that are not as agreed are that source's errors. Whoever trusts a library less runs it in a process of its own.
 
+mod complete;
 pub(crate) mod file;
 pub(crate) mod import;
 pub(crate) mod running;
+mod shape;
 mod source;
 
 use std::ffi::c_void;
@@ -61,8 +63,11 @@ impl LoadedPlugin {
     fn loaded(path: &Path, allowed: Option<&[String]>) -> Result<Self> {
         let path = path.canonicalize().map_err(|error| unusable(error.to_string()))?;
         file::check(&path, allowed)?;
-        // SAFETY: the interface promises that loading has no effects; the file is one that this installation trusts.
-        let library = unsafe { Library::new(&path) }.map_err(|error| unusable(error.to_string()))?;
+        let opened = path.clone();
+        let library = within(START_LIMIT, "loading", move || {
+            // SAFETY: the interface promises that loading has no effects; the file is one that this installation trusts.
+            unsafe { Library::new(&opened) }.map_err(|error| unusable(error.to_string()))
+        })?;
         // SAFETY: the type of the symbol is part of the interface.
         let entry = unsafe { library.get::<abi::Entry>(SYMBOL) }.map(|symbol| *symbol).map_err(|_| {
             unusable(format!("it exports no `{SYMBOL}`: not a plugin of fedaudit"))

@@ -1,7 +1,7 @@
 //! Sources that are loaded at run time.
 //!
 //! A plugin is a shared library with one exported function, `fedaudit_plugin`, which returns a [table](abi::Table) of C
-//! functions. [`abi`] defines the table, which `include/fedaudit_plugin.h` says again for other languages. [`guest`] turns
+//! functions. [`abi`] defines the table; `include/fedaudit_plugin.h`, for other languages, is made of it. [`guest`] turns
 //! a Rust [`Plugin`](fedaudit_core::Plugin) into such a library with one line, [`export_plugin!`]. [`host`] loads one and
 //! makes an [`AuditSource`](fedaudit_core::AuditSource) of each of its sources.
 //!

@@ -1,5 +1,6 @@
 //! What can be said about a library before any of its code runs.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -61,7 +62,11 @@ fn digest(head: &[u8], mut rest: File) -> std::io::Result<String> {
             length => hasher.update(&piece[..length]),
         }
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    let mut text = String::with_capacity(64);
+    for byte in hasher.finalize() {
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
 }
 
 /// The loader's own words for another architecture are hard to understand. Other formats than ELF are left to it.

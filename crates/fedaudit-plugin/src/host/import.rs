@@ -9,6 +9,9 @@ use fedaudit_core::columns::Table;
 use fedaudit_core::rows::{EVENTS, SESSIONS};
 use fedaudit_core::{Error, ErrorKind, Result, StreamKind};
 
+use super::complete::completed;
+use super::shape;
+
 /// The table that a stream fills.
 pub(crate) fn table(kind: StreamKind) -> &'static Table {
     match kind {
@@ -18,10 +21,16 @@ pub(crate) fn table(kind: StreamKind) -> &'static Table {
 }
 
 /// The rows of a page, with the page schema of its table.
-pub(super) fn rows(schema: &FFI_ArrowSchema, array: FFI_ArrowArray, kind: StreamKind) -> Result<RecordBatch> {
+pub(super) fn rows(
+    schema: &FFI_ArrowSchema,
+    array: FFI_ArrowArray,
+    kind: StreamKind,
+    source_key: &str,
+) -> Result<RecordBatch> {
     if array.is_released() {
         return Err(wrong("there are none, not even none of them".into()));
     }
+    shape::check(schema, &array)?;
     // Structures that contradict each other make arrow panic in places.
     let imported = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: structures of the C Data Interface, as the interface demands.
@@ -39,7 +48,7 @@ pub(super) fn rows(schema: &FFI_ArrowSchema, array: FFI_ArrowArray, kind: Stream
     if rows.null_count() > 0 {
         return Err(wrong("a whole row is NULL".into()));
     }
-    as_agreed(&RecordBatch::from(rows), kind)
+    as_agreed(&completed(RecordBatch::from(rows), kind, source_key)?, kind)
 }
 
 /// The rows with the page schema of their table, if that is what they hold.
@@ -68,6 +77,34 @@ pub(crate) fn as_agreed(rows: &RecordBatch, kind: StreamKind) -> Result<RecordBa
     RecordBatch::try_new(expected, columns).map_err(|error| wrong(error.to_string()))
 }
 
-fn wrong(text: String) -> Error {
+pub(super) fn wrong(text: String) -> Error {
     Error::new(ErrorKind::Malformed, text).at("the plugin's rows")
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::StringArray;
+    use fedaudit_core::rows::{EventBuilder, EventRow};
+
+    use super::*;
+
+    #[test]
+    fn a_null_where_none_may_be_is_said() {
+        let mut builder = EventBuilder::new("s");
+        builder.push(&[Some("1")], &[], &EventRow { raw: "{}", ..EventRow::new() });
+        let rows = builder.finish().unwrap();
+        for (name, is_nullable) in [("raw", false), ("event_key", false), ("user_name", true)] {
+            let null: arrow_array::ArrayRef = Arc::new(StringArray::from(vec![None::<&str>]));
+            let schema = rows.schema();
+            let columns = schema.fields().iter().zip(rows.columns()).map(|(field, column)| {
+                let column = if field.name() == name { Arc::clone(&null) } else { Arc::clone(column) };
+                (field.name().clone(), column, true)
+            });
+            let changed = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+            match as_agreed(&changed, StreamKind::Events) {
+                Ok(_) => assert!(is_nullable, "{name}"),
+                Err(error) => assert!(!is_nullable && error.to_string().contains(name), "{error}"),
+            }
+        }
+    }
 }

@@ -98,7 +98,7 @@ impl AuditSource for LoadedSource {
             .info
             .stream(&request.stream)
             .ok_or_else(|| Error::new(ErrorKind::Internal, format!("there is no stream '{}'", request.stream)))?;
-        let kind = stream.kind;
+        let (kind, source_key) = (stream.kind, Arc::clone(&cx.source_key));
         let request = json(request)?;
         call(&self.handle, cx, move |handle, call| {
             let (mut schema, mut rows) = (FFI_ArrowSchema::empty(), FFI_ArrowArray::empty());
@@ -110,7 +110,7 @@ impl AuditSource for LoadedSource {
                 }
             })?;
             let rest: PageRest = read(&rest, "page")?;
-            Ok(rest.with(import::rows(&schema, rows, kind)?))
+            Ok(rest.with(import::rows(&schema, rows, kind, &source_key)?))
         })
         .await
     }

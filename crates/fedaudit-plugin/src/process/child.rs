@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Write as _};
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fedaudit_core::{AuditSource, Clock, Context, Error, ErrorKind, Meter, MeterReading, Result, Time};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process, setrlimit};
 use tokio::sync::Notify;
 
 use super::HANGS;
@@ -33,7 +32,7 @@ pub fn serve(library: &Path, allowed: Option<&[String]>, limits: Limits) -> Resu
     // What the library prints goes to the log, not between the answers.
     let answers = rustix::io::dup(rustix::stdio::stdout()).map_err(|error| broken(error.into()))?;
     rustix::stdio::dup2_stdout(rustix::stdio::stderr()).map_err(|error| broken(error.into()))?;
-    let _ = ANSWERS.set(Mutex::new(File::from(OwnedFd::from(answers))));
+    let _ = ANSWERS.set(Mutex::new(File::from(answers)));
     forward(Some(&HOST));
     let mut questions = BufReader::new(std::io::stdin());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(broken)?;
@@ -84,8 +83,13 @@ pub fn serve(library: &Path, allowed: Option<&[String]>, limits: Limits) -> Resu
             }
         }
     }
-    // Threads of the library may still run: they end with the process.
-    std::process::exit(0)
+    leave()
+}
+
+/// Ends at once: threads of the library may still run, and what it does at a regular exit may never end.
+fn leave() -> ! {
+    let _ = kill_process(getpid(), Signal::KILL);
+    std::process::abort()
 }
 
 struct Serving {
@@ -145,7 +149,7 @@ fn say(answer: &Answer, body: &[u8]) {
     let Some(answers) = ANSWERS.get() else { return };
     let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
     if frame::write(&mut *answers, answer, body).and_then(|()| answers.flush()).is_err() {
-        std::process::exit(0);
+        leave();
     }
 }
 

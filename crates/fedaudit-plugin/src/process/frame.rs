@@ -1,6 +1,7 @@
 //! What goes over the pipes.
 
 use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamDecoder;
@@ -10,8 +11,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Longest head and body: more is no page.
-const MOST_HEAD: usize = 64 << 20;
-const MOST_BODY: usize = 1 << 30;
+const MOST_HEAD: u64 = 64 << 20;
+const MOST_BODY: u64 = 1 << 30;
+
+/// Bytes of a body besides its values: schema, lengths, padding.
+const ROOM_FOR_SCHEMA: usize = 1 << 16;
 
 /// From the host.
 #[derive(Debug, Serialize, Deserialize)]
@@ -81,28 +85,33 @@ pub(super) fn read<T: DeserializeOwned>(pipe: &mut impl Read) -> io::Result<Opti
         other => other?,
     }
     let (head, body) = lengths.split_at(8);
-    let head = take(pipe, head, MOST_HEAD)?;
-    let body = take(pipe, body, MOST_BODY)?;
+    // Both first: a frame that is none is not waited for.
+    let (head, body) = (length(head, MOST_HEAD)?, length(body, MOST_BODY)?);
+    let (head, body) = (take(pipe, head)?, take(pipe, body)?);
     Ok(Some((serde_json::from_slice(&head)?, body)))
 }
 
-fn take(pipe: &mut impl Read, length: &[u8], most: usize) -> io::Result<Vec<u8>> {
-    let length = length.try_into().map_or(u64::MAX, u64::from_le_bytes);
-    if length > most as u64 {
+fn length(bytes: &[u8], most: u64) -> io::Result<u64> {
+    let length = bytes.try_into().map_or(u64::MAX, u64::from_le_bytes);
+    if length > most {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes")));
     }
-    let mut bytes = Vec::new();
-    pipe.take(length).read_to_end(&mut bytes)?;
-    if (bytes.len() as u64) < length {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
+    Ok(length)
+}
+
+fn take(pipe: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
+    // Zeros of so many bytes are pages that the system makes when they are written to: what does not come costs nothing.
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    pipe.read_exact(&mut bytes)?;
     Ok(bytes)
 }
 
 /// Rows as a body.
 pub(super) fn body_of(rows: &RecordBatch) -> Result<Vec<u8>> {
     let broken = |error: arrow_schema::ArrowError| Error::new(ErrorKind::Internal, error.to_string()).at("rows");
-    let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema()).map_err(broken)?;
+    // Room for all of it: a page has megabytes.
+    let room = rows.get_array_memory_size() + ROOM_FOR_SCHEMA;
+    let mut writer = StreamWriter::try_new(Vec::with_capacity(room), &rows.schema()).map_err(broken)?;
     writer.write(rows).map_err(broken)?;
     writer.finish().map_err(broken)?;
     writer.into_inner().map_err(broken)
@@ -112,7 +121,9 @@ pub(super) fn body_of(rows: &RecordBatch) -> Result<Vec<u8>> {
 pub(super) fn rows_of(body: Vec<u8>) -> Result<RecordBatch> {
     let wrong = |text: String| Error::new(ErrorKind::Malformed, text).at("the plugin's rows");
     let mut bytes = arrow_buffer::Buffer::from_vec(body);
-    let mut decoder = StreamDecoder::new();
-    let rows = decoder.decode(&mut bytes).map_err(|error| wrong(error.to_string()))?;
+    // Messages that contradict each other make arrow panic in places.
+    let decoded = catch_unwind(AssertUnwindSafe(|| StreamDecoder::new().decode(&mut bytes)));
+    let rows = decoded.map_err(|_| wrong("they contradict themselves".into()))?;
+    let rows = rows.map_err(|error| wrong(error.to_string()))?;
     rows.ok_or_else(|| wrong("there are none, not even none of them".into()))
 }

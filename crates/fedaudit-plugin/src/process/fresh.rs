@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::os::unix::process::CommandExt as _;
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fedaudit_core::{Error, ErrorKind, Result};
 use serde_json::Value;
 
-use super::HANGS;
+use super::ending::{Process, end};
 use super::frame::{self, Answer, Question};
 use super::parent::Recipe;
 use crate::abi;
@@ -21,7 +22,7 @@ use crate::host::running::spawn;
 
 /// Longest time for the child to start and to make its source. Loading and making have limits of their own there, and can say
 /// what hangs; this one is for a child that cannot.
-const START_LIMIT: Duration = Duration::from_secs(3 * host::START_LIMIT.as_secs() + 5);
+pub(super) const START_LIMIT: Duration = Duration::from_secs(3 * host::START_LIMIT.as_secs() + 5);
 
 /// What a client needs of its environment; the settings name the rest.
 const ENVIRONMENT: &[&str] = &[
@@ -46,17 +47,20 @@ const ENVIRONMENT: &[&str] = &[
 
 /// A child that answers one question after the other.
 pub(super) struct Fresh {
-    pub(super) process: Arc<Mutex<Child>>,
+    pub(super) process: Arc<Process>,
     pub(super) questions: ChildStdin,
     pub(super) answers: BufReader<ChildStdout>,
     name: String,
+    start_limit: Duration,
+    /// Whether it took longer than it may.
+    is_late: Arc<AtomicBool>,
     /// Kept until it need not be watched any more.
     _watched: mpsc::Sender<()>,
 }
 
 impl Fresh {
     /// Starts a child with the variables that these settings name. It is ended unless it has done its work in time.
-    pub(super) fn start(recipe: &Recipe, name: &str, settings: &Value) -> Result<Self> {
+    pub(super) fn start(recipe: &Recipe, start_limit: Duration, name: &str, settings: &Value) -> Result<Self> {
         let mut process = Command::new(&recipe.program)
             .args(&recipe.arguments)
             .env_clear()
@@ -64,6 +68,9 @@ impl Fresh {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // A group of its own: an interrupt from the terminal is the host's, which ends what is held on products
+            // through its children first, and what a child starts ends with it.
+            .process_group(0)
             .spawn()
             .map_err(broken)?;
         let (Some(questions), Some(answers), Some(errors)) =
@@ -71,19 +78,20 @@ impl Fresh {
         else {
             return Err(Error::new(ErrorKind::Internal, "a process without pipes"));
         };
-        let process = Arc::new(Mutex::new(process));
+        let process = Arc::new(Process::new(process));
         let (watched, watch) = mpsc::channel::<()>();
-        let (late, of) = (Arc::clone(&process), name.to_owned());
+        let is_late = Arc::new(AtomicBool::new(false));
+        let (late, slow) = (Arc::clone(&is_late), Arc::clone(&process));
         spawn(move || {
-            if watch.recv_timeout(START_LIMIT) == Err(RecvTimeoutError::Timeout) {
-                tracing::warn!(source = of, "the plugin did not make its source within {START_LIMIT:?}");
-                let _ = late.lock().unwrap_or_else(PoisonError::into_inner).kill();
+            if watch.recv_timeout(start_limit) == Err(RecvTimeoutError::Timeout) {
+                late.store(true, Ordering::Release);
+                slow.kill();
             }
         })?;
         let of = name.to_owned();
         spawn(move || tell_errors(&of, errors))?;
         let answers = BufReader::with_capacity(1 << 16, answers);
-        Ok(Self { process, questions, answers, name: name.to_owned(), _watched: watched })
+        Ok(Self { process, questions, answers, name: name.to_owned(), start_limit, is_late, _watched: watched })
     }
 
     /// Asks, and waits for the answer. A refusal is an error, and so is the end of the child.
@@ -104,7 +112,11 @@ impl Fresh {
             }
             Ok(Some((answer, _))) => Ok(answer),
             other => {
-                let status = ended(&self.process).map_err(broken)?;
+                let status = self.process.ended().map_err(broken)?;
+                if self.is_late.load(Ordering::Acquire) {
+                    let text = format!("the plugin's process did not load and start within {:?}", self.start_limit);
+                    return Err(Error::new(ErrorKind::Timeout, text));
+                }
                 let seen = other.err().map_or_else(String::new, |error| format!(": {error}"));
                 Err(Error::new(ErrorKind::Unavailable, format!("the plugin's process {}{seen}", end(status))))
             }
@@ -119,7 +131,7 @@ impl Fresh {
 
     /// It is not needed any more.
     pub(super) fn end(&self) {
-        let _ = ended(&self.process);
+        let _ = self.process.ended();
     }
 }
 
@@ -141,34 +153,6 @@ fn named(settings: &Value, names: &mut BTreeSet<String>) {
         Value::Array(list) => list.iter().for_each(|value| named(value, names)),
         Value::Object(table) => table.values().for_each(|value| named(value, names)),
         _ => {}
-    }
-}
-
-/// Ends a process that answers no more; one that ended by itself keeps its own status.
-pub(super) fn ended(process: &Mutex<Child>) -> std::io::Result<ExitStatus> {
-    let mut process = process.lock().unwrap_or_else(PoisonError::into_inner);
-    let _ = process.kill();
-    process.wait()
-}
-
-/// How a process ended, in words.
-pub(super) fn end(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(HANGS), _) => "ended because a call did not come back".to_owned(),
-        (Some(code), _) => format!("ended with status {code}"),
-        (None, Some(signal)) => {
-            let name = match signal {
-                4 => " (SIGILL)",
-                6 => " (SIGABRT)",
-                7 => " (SIGBUS)",
-                8 => " (SIGFPE)",
-                9 => " (SIGKILL)",
-                11 => " (SIGSEGV)",
-                _ => "",
-            };
-            format!("was ended by signal {signal}{name}")
-        }
-        (None, None) => "ended".to_owned(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::BufReader;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout};
+use std::process::{ChildStdin, ChildStdout};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,8 +18,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::ending::{Process, end};
 use super::frame::{self, Answer, Question, What};
-use super::fresh::{Fresh, end, ended, log};
+use super::fresh::{Fresh, START_LIMIT, log};
 use crate::host::import::as_agreed;
 use crate::host::plausible;
 use crate::host::running::{GRACE, spawn};
@@ -53,16 +54,23 @@ pub struct Recipe {
 #[derive(Clone, Debug)]
 pub struct IsolatedPlugin {
     recipe: Recipe,
+    /// Longest time for a child to start and to make its source.
+    start_limit: Duration,
     info: PluginInfo,
 }
 
 impl IsolatedPlugin {
     /// Starts a child that says what the library is, and ends.
     pub fn load(recipe: Recipe) -> Result<Self> {
-        let mut fresh = Fresh::start(&recipe, "plugin", &Value::Null)?;
+        Self::load_within(START_LIMIT, recipe)
+    }
+
+    /// The same for a library that is known to start faster, or slower.
+    pub fn load_within(start_limit: Duration, recipe: Recipe) -> Result<Self> {
+        let mut fresh = Fresh::start(&recipe, start_limit, "plugin", &Value::Null)?;
         let Answer::Described(info) = fresh.ask(&Question::Describe)? else { return Err(fresh.nonsense()) };
         fresh.end();
-        Ok(Self { recipe, info })
+        Ok(Self { recipe, start_limit, info })
     }
 
     /// What it says of itself.
@@ -74,6 +82,7 @@ impl IsolatedPlugin {
     pub fn build(&self, name: &str, settings: &Value) -> Result<Box<dyn AuditSource>> {
         let own = Arc::new(Own {
             recipe: self.recipe.clone(),
+            start_limit: self.start_limit,
             name: name.to_owned(),
             settings: settings.clone(),
             child: Mutex::default(),
@@ -92,6 +101,7 @@ struct IsolatedSource {
 /// What a new child is made of, and the one that runs.
 struct Own {
     recipe: Recipe,
+    start_limit: Duration,
     name: String,
     settings: Value,
     child: Mutex<Option<Arc<Running>>>,
@@ -99,7 +109,7 @@ struct Own {
 
 struct Running {
     questions: Mutex<ChildStdin>,
-    process: Arc<Mutex<Child>>,
+    process: Arc<Process>,
     waiting: Mutex<HashMap<u64, Waiting>>,
     calls: AtomicU64,
     /// Why it ended.
@@ -121,7 +131,7 @@ impl Own {
     }
 
     fn start(&self) -> Result<(Arc<Running>, SourceInfo)> {
-        let mut fresh = Fresh::start(&self.recipe, &self.name, &self.settings)?;
+        let mut fresh = Fresh::start(&self.recipe, self.start_limit, &self.name, &self.settings)?;
         let build = Question::Build { name: self.name.clone(), settings: self.settings.clone() };
         let Answer::Built(info) = fresh.ask(&build)? else { return Err(fresh.nonsense()) };
         let Fresh { process, questions, answers, .. } = fresh;
@@ -134,6 +144,8 @@ impl Own {
         });
         let (listener, name) = (Arc::clone(&running), self.name.clone());
         spawn(move || listener.listen(&name, answers))?;
+        let watched = Arc::clone(&running);
+        spawn(move || watched.process.watch())?;
         *lock(&self.child) = Some(Arc::clone(&running));
         Ok((running, info))
     }
@@ -146,6 +158,10 @@ impl Own {
         let id = running.calls.fetch_add(1, Ordering::Relaxed);
         let (answer, waiting) = oneshot::channel();
         lock(&running.waiting).insert(id, Waiting { answer, cx: cx.clone() });
+        // Whoever came after the listener handed out the end would wait for ever.
+        if let Some(error) = lock(&running.ended).clone() {
+            return Err(error);
+        }
         let stop = Stop { running: Some(Arc::clone(&running)), id };
         let question = Question::Call {
             id,
@@ -155,19 +171,25 @@ impl Own {
             now: cx.now().micros(),
             deadline: cx.deadline.map(Time::micros),
         };
-        running.ask(&question)?;
+        let asking = Arc::clone(&running);
+        let answered = async {
+            // A child that does not read lets the pipe fill up, and who writes to it then waits.
+            let asked = tokio::task::spawn_blocking(move || asking.ask(&question)).await;
+            asked.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))??;
+            waiting.await.unwrap_or_else(|_| Err(lost()))
+        };
         let answered = match cx.deadline {
-            None => waiting.await,
+            None => answered.await,
             Some(deadline) => {
                 let left = Duration::from_micros(deadline.micros().saturating_sub(cx.now().micros()).max(0) as u64);
                 // The plugin keeps the deadline itself and knows more about it: it gets the time to say so.
-                tokio::time::timeout(left + GRACE, waiting).await.map_err(|_| {
+                tokio::time::timeout(left + GRACE, answered).await.map_err(|_| {
                     Error::new(ErrorKind::Timeout, "the plugin's process did not answer within the deadline")
                 })?
             }
         };
         stop.not_needed();
-        answered.unwrap_or_else(|_| Err(running.reason()))
+        answered
     }
 }
 
@@ -210,15 +232,20 @@ impl Running {
                 Err(error) => break Some(error.to_string()),
             }
         };
-        let ended = match (nonsense, ended(&self.process)) {
+        let ended = match (nonsense, self.process.ended()) {
             (Some(text), _) => Error::new(ErrorKind::Malformed, format!("the plugin's process spoke nonsense: {text}")),
             (None, Ok(status)) => Error::new(ErrorKind::Unavailable, format!("the plugin's process {}", end(status)))
                 .hint("what it wrote to stderr is in the log; the next question starts it again"),
             (None, Err(error)) => Error::new(ErrorKind::Unavailable, format!("the plugin's process ended: {error}")),
         };
-        lock(&self.ended).get_or_insert(ended.clone());
+        self.end_calls(ended);
+    }
+
+    /// Every call ends so, and the next question starts another child. The first reason stays.
+    fn end_calls(&self, reason: Error) {
+        let reason = lock(&self.ended).get_or_insert(reason).clone();
         for (_, waiting) in lock(&self.waiting).drain() {
-            let _ = waiting.answer.send(Err(ended.clone()));
+            let _ = waiting.answer.send(Err(reason.clone()));
         }
     }
 
@@ -228,8 +255,10 @@ impl Running {
         }
     }
 
-    fn kill(&self) {
-        let _ = lock(&self.process).kill();
+    /// Ends it. Whatever still holds its pipes open keeps the listener waiting, but no call any more.
+    fn kill(&self, reason: Error) {
+        self.process.kill();
+        self.end_calls(reason);
     }
 }
 
@@ -249,13 +278,20 @@ impl Drop for Stop {
     fn drop(&mut self) {
         let Some(running) = self.running.take() else { return };
         let id = self.id;
+        // One that does not read is not told either, which must not keep it from being ended.
+        let telling = Arc::clone(&running);
         let _ = spawn(move || {
-            let _ = running.ask(&Question::Cancel { id });
+            let _ = telling.ask(&Question::Cancel { id });
+        });
+        let _ = spawn(move || {
             let began = Instant::now();
             while lock(&running.waiting).contains_key(&id) {
                 if began.elapsed() > GRACE {
                     tracing::warn!("a plugin's process did not end a call, so it is ended");
-                    running.kill();
+                    running.kill(Error::new(
+                        ErrorKind::Unavailable,
+                        "the plugin's process was ended because a call did not come back",
+                    ));
                     return;
                 }
                 std::thread::sleep(Duration::from_millis(20));
@@ -268,7 +304,7 @@ impl Drop for Stop {
 impl Drop for Own {
     fn drop(&mut self) {
         if let Some(running) = lock(&self.child).take() {
-            running.kill();
+            running.kill(Error::new(ErrorKind::Unavailable, "the source is gone"));
         }
     }
 }
@@ -304,6 +340,10 @@ impl AuditSource for IsolatedSource {
         let runs = lock(&self.own.child).as_ref().is_some_and(|running| lock(&running.ended).is_none());
         if runs { self.own.call(cx, What::Close).await.map(drop) } else { Ok(()) }
     }
+}
+
+fn lost() -> Error {
+    Error::new(ErrorKind::Internal, "the call of the plugin's process ended without an answer")
 }
 
 fn understood<T: DeserializeOwned>(answer: Value, what: &str) -> Result<T> {

@@ -8,7 +8,7 @@ use fedaudit_core::key::sha256_hex;
 use fedaudit_core::{AuditSource, ErrorKind, PageRequest, Result, Window};
 use fedaudit_plugin::host::LoadedPlugin;
 
-use crate::support::{compiled, context, example};
+use crate::support::{compiled, context, example, isolated};
 
 struct Folder(tempfile::TempDir);
 
@@ -87,24 +87,45 @@ fn a_file_that_should_not_be_loaded_is_not() {
     LoadedPlugin::load(&good, Some(&[digest.to_uppercase()])).unwrap();
 }
 
+/// Rows that are wrong, and a word of what is said of them.
+const WRONG: &[(&str, &str)] = &[
+    ("nothing", "there are none"),
+    ("strange", "column 'event_key' is missing"),
+    ("no_utf8", "utf-8"),
+    ("null_buffer", ""),
+    ("few_buffers", ""),
+    ("short_child", ""),
+    ("unknown_format", ""),
+    ("no_children", "other children"),
+    ("null_children", "is null"),
+    ("null_child", "a child is null"),
+    ("null_buffers", "is null"),
+    ("null_format", "a format is null"),
+    ("null_schemas", "is null"),
+    ("no_schema", "released already"),
+    ("released_child", "released already"),
+    ("negative_length", "negative"),
+    ("falling_offsets", "offset"),
+    ("nulls_without_bits", ""),
+    ("null_row", "a whole row is null"),
+    ("deep", "too deep"),
+];
+
 #[tokio::test]
 async fn rows_that_are_not_as_agreed_are_the_sources_error() {
     let folder = Folder::new();
-    for (what, words) in [
-        ("nothing", "there are none"),
-        ("strange", "column 'event_key' is missing"),
-        ("no_utf8", "tf-8"),
-        ("null_buffer", ""),
-        ("few_buffers", ""),
-        ("short_child", ""),
-        ("unknown_format", ""),
-        ("no_children", ""),
-    ] {
-        let source = folder.source(&[&format!("ROWS={what}")]).unwrap();
-        let error = source.fetch(&context(None), &PageRequest::first("log", Window::ALL)).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Malformed, "{what}: {error}");
-        assert!(error.to_string().to_lowercase().contains(&words.to_lowercase()), "{what}: {error}");
-        source.close(&context(None)).await.unwrap();
+    for (what, words) in WRONG {
+        let library = folder.odd(&[&format!("ROWS={what}")]);
+        let here = LoadedPlugin::load(&library, None).unwrap().build("one", &serde_json::json!({})).unwrap();
+        let there = isolated(&library, &serde_json::json!({})).unwrap();
+        for source in [here, there] {
+            let error = source.fetch(&context(None), &PageRequest::first("log", Window::ALL)).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Malformed, "{what}: {error}");
+            assert!(error.to_string().to_lowercase().contains(words), "{what}: {error}");
+            // It is still there.
+            source.check(&context(None)).await.unwrap();
+            source.close(&context(None)).await.unwrap();
+        }
     }
     for page in ["\"\"", "\"{}\"", "\"{\\\"next\\\": 7}\""] {
         let source = folder.source(&[&format!("PAGE={page}")]).unwrap();

@@ -1,4 +1,4 @@
-//! The header and the Rust definitions say the same: sizes, places and numbers, as a C compiler understands them.
+//! What is made of the definitions is understood by a C compiler as they are by Rust: sizes, places and numbers.
 
 use std::fmt::Write as _;
 use std::mem::offset_of;

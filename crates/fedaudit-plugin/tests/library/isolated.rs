@@ -4,17 +4,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fedaudit_core::{AuditSource, ErrorKind, PageRequest, Result, Window};
+use fedaudit_core::{AuditSource, ErrorKind, PageRequest, Window};
 use fedaudit_plugin::host::LoadedPlugin;
-use fedaudit_plugin::process::{IsolatedPlugin, Recipe};
 use serde_json::json;
 
-use crate::support::{NOW, compiled, context, example, program};
-
-fn isolated(library: &Path, settings: &serde_json::Value) -> Result<Box<dyn AuditSource>> {
-    let arguments = vec![library.into(), (512 << 20).to_string().into(), "128".into()];
-    IsolatedPlugin::load(Recipe { program: program("plugin_process"), arguments })?.build("one", settings)
-}
+use crate::support::{NOW, compiled, context, example, isolated};
 
 fn odd(does: &str) -> Box<dyn AuditSource> {
     isolated(&example("odd"), &json!({"does": does, "rows": 5})).unwrap()

@@ -1,7 +1,12 @@
 /* A plugin on the bare table, whose macros say what is wrong with it. */
+#define _POSIX_C_SOURCE 200809L
 #include <fedaudit_plugin.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #ifndef MAJOR
 #define MAJOR FEDAUDIT_ABI_MAJOR
@@ -21,6 +26,16 @@
 #ifndef PAGE
 #define PAGE "{\"next\": {\"end\": \"single_page\"}}"
 #endif
+
+#ifdef AT_LOAD
+#define END abort()
+#define WAIT for (;;) pause()
+/* Runs before anything of the table is asked for. */
+__attribute__((constructor)) static void at_load(void) { AT_LOAD; }
+#endif
+
+/* Fetches that run, and sources that were released. */
+static atomic_int running, released;
 
 static void say(struct fedaudit_bytes *out, const char *text) {
   out->data = (uint8_t *)text; /* a literal: nothing to free */
@@ -51,7 +66,9 @@ static int32_t check(void *source, const struct fedaudit_call *call, struct feda
   say(out, "out of order");
   return 7;
 #else
-  say(out, "{}");
+  static char health[64];
+  snprintf(health, sizeof health, "{\"notes\": [\"%d run, %d released\"]}", running, released);
+  say(out, health);
   return FEDAUDIT_OK;
 #endif
 }
@@ -152,6 +169,80 @@ static int32_t wild_offsets(struct ArrowSchema *schema, struct ArrowArray *rows)
   buffers[1] = wild;
   return FEDAUDIT_OK;
 }
+static int32_t null_children(struct ArrowSchema *schema, struct ArrowArray *rows) {
+  column(schema, rows, "u", "ab");
+  rows->children = NULL;
+  return FEDAUDIT_OK;
+}
+static int32_t null_child(struct ArrowSchema *schema, struct ArrowArray *rows) {
+  static struct ArrowArray *none[1];
+  column(schema, rows, "u", "ab");
+  rows->children = none;
+  return FEDAUDIT_OK;
+}
+static int32_t null_buffers(struct ArrowSchema *schema, struct ArrowArray *rows) {
+  column(schema, rows, "u", "ab");
+  child_array.buffers = NULL;
+  return FEDAUDIT_OK;
+}
+static int32_t null_format(struct ArrowSchema *schema, struct ArrowArray *rows) {
+  column(schema, rows, NULL, "ab");
+  return FEDAUDIT_OK;
+}
+static int32_t null_schemas(struct ArrowSchema *schema, struct ArrowArray *rows) {
+  column(schema, rows, "u", "ab");
+  schema->children = NULL;
+  return FEDAUDIT_OK;
+}
+static int32_t no_schema(struct ArrowSchema *schema, struct ArrowArray *rows) {
+  column(schema, rows, "u", "ab");
+  memset(schema, 0, sizeof *schema);
+  return FEDAUDIT_OK;
+}
+static int32_t released_child(struct ArrowSchema *schema, struct ArrowArray *rows) {
+  column(schema, rows, "u", "ab");
+  child_array.release = NULL;
+  return FEDAUDIT_OK;
+}
+static int32_t negative_length(struct ArrowSchema *schema, struct ArrowArray *rows) {
+  column(schema, rows, "u", "ab");
+  child_array.length = -2;
+  return FEDAUDIT_OK;
+}
+static int32_t falling_offsets(struct ArrowSchema *schema, struct ArrowArray *rows) {
+  static const int32_t falling[3] = {0, 2, 1};
+  column(schema, rows, "u", "ab");
+  buffers[1] = falling;
+  return FEDAUDIT_OK;
+}
+static int32_t nulls_without_bits(struct ArrowSchema *schema, struct ArrowArray *rows) {
+  column(schema, rows, "u", "ab");
+  child_array.null_count = 2;
+  return FEDAUDIT_OK;
+}
+static int32_t null_row(struct ArrowSchema *schema, struct ArrowArray *rows) {
+  static const uint8_t bits[1] = {1};
+  static const void *valid[1] = {bits};
+  column(schema, rows, "u", "ab");
+  rows->null_count = 1;
+  rows->buffers = valid;
+  return FEDAUDIT_OK;
+}
+static int32_t deep(struct ArrowSchema *schema, struct ArrowArray *rows) {
+  column(schema, rows, "+s", "ab");
+  child_schema.n_children = 1;
+  child_schema.children = schemas;
+  child_array.n_children = 1;
+  child_array.children = arrays;
+  return FEDAUDIT_OK;
+}
+static int32_t slow(struct ArrowSchema *schema, struct ArrowArray *rows) {
+  static const struct timespec moment = {0, 500000000};
+  running++;
+  nanosleep(&moment, NULL);
+  running--;
+  return strange(schema, rows);
+}
 
 static int32_t fetch(void *source, const struct fedaudit_call *call, struct fedaudit_slice request, struct ArrowSchema *schema,
                      struct ArrowArray *rows, struct fedaudit_bytes *out) {
@@ -160,7 +251,10 @@ static int32_t fetch(void *source, const struct fedaudit_call *call, struct feda
   (void)request;
   /* Every function is used, whatever the macro says. */
   int32_t (*const all[])(struct ArrowSchema *, struct ArrowArray *) = {
-      nothing, strange, no_utf8, null_buffer, few_buffers, short_child, unknown_format, no_children, crash, wild_offsets};
+      nothing,      strange,        no_utf8,         null_buffer,     few_buffers,        short_child, unknown_format,
+      no_children,  crash,          wild_offsets,    null_children,   null_child,         null_buffers, null_format,
+      null_schemas, released_child, negative_length, falling_offsets, nulls_without_bits, null_row,    deep,
+      no_schema,    slow};
   (void)all;
   say(out, PAGE);
   return ROWS(schema, rows);
@@ -172,7 +266,12 @@ static int32_t fetch(void *source, const struct fedaudit_call *call, struct feda
 #define FETCH fetch
 #endif
 
-static void release(void *source) { (void)source; }
+/* Nothing of a source may run when it is released. */
+static void release(void *source) {
+  (void)source;
+  if (running) abort();
+  released++;
+}
 
 const struct fedaudit_table *NAME(void);
 const struct fedaudit_table *NAME(void) {

@@ -27,7 +27,7 @@ fn assert_is(error: &Error, kind: ErrorKind, words: &str) {
 async fn rows_counts_clock_and_answers_come_through() {
     let source = built("its duty", 3).unwrap();
     assert_eq!(source.info().streams[0].name, "log");
-    let cx = context(Some(Duration::from_secs(60)));
+    let cx = context(Some(Duration::from_mins(1)));
     let page = source.fetch(&cx, &log()).await.unwrap();
     assert_eq!(page.rows.num_rows(), 3);
     assert_eq!(page.rows.schema(), fedaudit_core::rows::EVENTS.page_schema());

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fedaudit_core::{Clock, Context, Meter, Time};
+use fedaudit_core::{AuditSource, Clock, Context, Meter, Result, Time};
+use fedaudit_plugin::process::{IsolatedPlugin, Recipe};
 
 /// 2026-01-01, and not what the machine says.
 pub(crate) const NOW: Time = Time::from_micros(1_767_225_600_000_000);
@@ -51,4 +52,16 @@ pub(crate) fn compiled(source: &str, defines: &[&str], folder: &Path) -> PathBuf
 /// The program that cargo built of an example.
 pub(crate) fn program(name: &str) -> PathBuf {
     example("odd").with_file_name(name)
+}
+
+/// How a library of the tests runs in a process of its own. A sanitizer maps more memory than any limit allows.
+pub(crate) fn recipe(library: &Path) -> Recipe {
+    let memory: u64 = if cfg!(sanitized) { u64::MAX } else { 512 << 20 };
+    let arguments = vec![library.into(), memory.to_string().into(), "128".into()];
+    Recipe { program: program("plugin_process"), arguments }
+}
+
+/// A source of a library in a process of its own.
+pub(crate) fn isolated(library: &Path, settings: &serde_json::Value) -> Result<Box<dyn AuditSource>> {
+    IsolatedPlugin::load(recipe(library))?.build("one", settings)
 }

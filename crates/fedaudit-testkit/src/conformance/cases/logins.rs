@@ -166,6 +166,9 @@ pub(super) async fn a_refused_renewal_is_an_error(kit: &Kit<'_>) -> Outcome {
 
 pub(super) async fn a_new_credential_is_taken(kit: &Kit<'_>) -> Outcome {
     let bench = kit.bench(Condition::Healthy).await?;
+    if !format!("{}{}", kit.settings, bench.product.settings).contains("{secret}") {
+        return Err(Trouble::Skip("the settings name no credential".to_owned()));
+    }
     let truth = bench.fullest()?;
     bench.set_credential(&bench.wrong_credential())?;
     let source = bench.source()?;
