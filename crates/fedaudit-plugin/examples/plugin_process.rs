@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use fedaudit_plugin::abi::LOG_DEBUG;
 use fedaudit_plugin::process::{Limits, serve};
 
 fn main() -> ExitCode {
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
         memory: number(memory).unwrap_or(Limits::default().memory),
         files: number(files).unwrap_or(Limits::default().files),
     };
-    match serve(&library, None, limits) {
+    match serve(&library, None, limits, LOG_DEBUG) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }

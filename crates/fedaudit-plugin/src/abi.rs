@@ -200,20 +200,27 @@ impl Bytes {
         Self { data: bytes.as_mut_ptr(), length: bytes.len(), capacity: bytes.capacity(), free: Some(free) }
     }
 
-    /// A copy, after which the original is given back.
+    /// A copy, after which the original is given back; what cannot be is an error in words.
     ///
     /// # Safety
     /// The fields are what a plugin wrote as documented, or [`empty`](Self::empty).
-    pub unsafe fn take(mut self) -> Vec<u8> {
+    pub unsafe fn take(mut self) -> Result<Vec<u8>, String> {
+        if self.length > MOST_BYTES || (self.length > 0 && self.data.is_null()) {
+            // Nobody knows what it would give back.
+            return Err(format!("the plugin's answer is said to be {} bytes at {:?}", self.length, self.data));
+        }
         // SAFETY: as promised by the caller.
         let copy = unsafe { Slice { data: self.data, length: self.length }.bytes() }.to_vec();
         if let Some(free) = self.free.take() {
             // SAFETY: called once; `take` owns the bytes.
             unsafe { free(&raw mut self) };
         }
-        copy
+        Ok(copy)
     }
 }
+
+/// No text of a plugin is longer.
+const MOST_BYTES: usize = 64 << 20;
 
 unsafe extern "C" fn free(bytes: *mut Bytes) {
     // SAFETY: only `Bytes::of` hands this function out, with the parts of a `Vec` that it forgot.

@@ -10,13 +10,17 @@ pub(crate) mod running;
 mod shape;
 mod source;
 
+use std::collections::HashSet;
 use std::ffi::c_void;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use fedaudit_core::{AuditSource, Error, ErrorKind, PluginInfo, Result, SourceInfo};
 use libloading::Library;
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
 
 use self::running::within;
 use self::source::LoadedSource;
@@ -24,10 +28,13 @@ use crate::abi::{
     self, ABI_MAJOR, ABI_MINOR, Ask, Bytes, Cancel, Create, Fetch, Host, OK, Release, SYMBOL, Slice, Start,
     TABLE_SIZE_1_0, Table,
 };
-use crate::wire::read;
+use crate::wire::{one_line, read};
 
 /// Longest time for a library to start, and for a source to be made: neither asks a product anything.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// No product has more.
+const MOST_STREAMS: usize = 1000;
 
 /// A loaded library. It is never unloaded: its threads may run, and its rows may be read, for as long as the process
 /// lives.
@@ -62,11 +69,13 @@ impl LoadedPlugin {
 
     fn loaded(path: &Path, allowed: Option<&[String]>) -> Result<Self> {
         let path = path.canonicalize().map_err(|error| unusable(error.to_string()))?;
-        file::check(&path, allowed)?;
-        let opened = path.clone();
+        let file = file::check(&path, allowed)?;
+        let opened = as_looked_at(&path, &file, allowed.is_some());
         let library = within(START_LIMIT, "loading", move || {
             // SAFETY: the interface promises that loading has no effects; the file is one that this installation trusts.
-            unsafe { Library::new(&opened) }.map_err(|error| unusable(error.to_string()))
+            let library = unsafe { Library::new(&opened) }.map_err(|error| unusable(error.to_string()));
+            drop(file);
+            library
         })?;
         // SAFETY: the type of the symbol is part of the interface.
         let entry = unsafe { library.get::<abi::Entry>(SYMBOL) }.map(|symbol| *symbol).map_err(|_| {
@@ -81,7 +90,7 @@ impl LoadedPlugin {
         let start = functions.start;
         let described = within(START_LIMIT, "starting", move || {
             // SAFETY: part of the interface; the host lives as long as the process.
-            ask(|out| unsafe { start(&raw const HOST, out) })
+            ask(|out| unsafe { start(&raw const *HOST, out) })
         })?;
         let info: PluginInfo = read(&described, "description")?;
         if info.kind.is_empty() {
@@ -191,14 +200,26 @@ fn ask(function: impl FnOnce(*mut Bytes) -> i32) -> Result<Vec<u8>> {
     let mut out = Bytes::empty();
     let status = function(&raw mut out);
     // SAFETY: empty, or as the plugin wrote it.
-    let bytes = unsafe { out.take() };
+    let bytes = unsafe { out.take() }.map_err(|text| Error::new(ErrorKind::Malformed, text))?;
     if status == OK {
         return Ok(bytes);
     }
-    Err(read(&bytes, "error").unwrap_or_else(|_| {
+    let error: Error = read(&bytes, "error").unwrap_or_else(|_| {
         let text = String::from_utf8_lossy(&bytes);
         Error::new(ErrorKind::Malformed, format!("the plugin failed with status {status} and without an error: {text}"))
-    }))
+    });
+    Err(error.rewritten(|text| one_line(text).into_owned()))
+}
+
+/// The path of the very file that was looked at, where it matters that it is no other one.
+fn as_looked_at(path: &Path, file: &std::fs::File, matters: bool) -> PathBuf {
+    #[cfg(target_os = "linux")]
+    if matters {
+        use std::os::fd::AsRawFd as _;
+        return format!("/proc/self/fd/{}", file.as_raw_fd()).into();
+    }
+    let _ = (file, matters);
+    path.to_owned()
 }
 
 /// What a source says of itself decides what it is asked: nonsense is better found now.
@@ -207,8 +228,12 @@ pub(crate) fn plausible(info: &SourceInfo) -> Result<()> {
     if info.product.is_empty() || info.origin.is_empty() {
         return wrong("product or origin is empty".into());
     }
-    for (index, stream) in info.streams.iter().enumerate() {
-        if info.streams[..index].iter().any(|other| other.name == stream.name) {
+    if info.streams.len() > MOST_STREAMS {
+        return wrong(format!("it has {} streams; {MOST_STREAMS} are enough", info.streams.len()));
+    }
+    let mut names = HashSet::new();
+    for stream in &info.streams {
+        if !names.insert(&stream.name) {
             return wrong(format!("two streams are named '{}'", stream.name));
         }
         let table = import::table(stream.kind);
@@ -219,12 +244,26 @@ pub(crate) fn plausible(info: &SourceInfo) -> Result<()> {
     Ok(())
 }
 
-static HOST: Host = Host { size: size_of::<Host>(), max_level: abi::LOG_DEBUG, log: Some(log) };
+static HOST: LazyLock<Host> =
+    LazyLock::new(|| Host { size: size_of::<Host>(), max_level: wanted_level(), log: Some(log) });
+
+/// What of the libraries' log anybody here wants.
+pub fn wanted_level() -> u32 {
+    match LevelFilter::current().into_level() {
+        None => 0,
+        Some(Level::ERROR) => abi::LOG_ERROR,
+        Some(Level::WARN) => abi::LOG_WARN,
+        Some(Level::INFO) => abi::LOG_INFO,
+        Some(Level::DEBUG) => abi::LOG_DEBUG,
+        Some(Level::TRACE) => abi::LOG_TRACE,
+    }
+}
 
 unsafe extern "C" fn log(level: u32, target: Slice, message: Slice) {
     // SAFETY: lent for this call.
     let (target, message) = unsafe { (target.bytes(), message.bytes()) };
     let (from, message) = (String::from_utf8_lossy(target), String::from_utf8_lossy(message));
+    let message = one_line(&message);
     match level {
         abi::LOG_ERROR => tracing::error!(target: "fedaudit_plugin::library", %from, "{message}"),
         abi::LOG_WARN => tracing::warn!(target: "fedaudit_plugin::library", %from, "{message}"),

@@ -6,6 +6,7 @@
 //! open files are limited. A child that has ended is started again by the next question.
 
 mod child;
+mod confine;
 mod ending;
 mod frame;
 mod fresh;

@@ -327,5 +327,7 @@ pub(crate) struct ProcessArgs {
     #[arg(long)]
     pub(crate) files: u64,
     #[arg(long)]
+    pub(crate) level: u32,
+    #[arg(long)]
     pub(crate) allow: Option<Vec<String>>,
 }

@@ -33,7 +33,8 @@ use crate::terminal::say;
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == PLUGIN_PROCESS) {
         let served = plugins::serve(&ProcessArgs::parse_from(std::env::args_os().skip(1)));
-        return served.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        // Its host puts this into the log.
+        return served.inspect_err(report).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
     let cli = Cli::parse_from(std::env::args_os().map(comment_or_option));
     if let Err(error) = log(cli.verbose) {

@@ -23,6 +23,8 @@ use crate::object::Tape;
 use crate::position::{LISTED, OVERLAP, Phase, Place, Position, Sighting};
 use crate::record::Record;
 
+/// What began since then is of just now.
+const JUST_NOW: Duration = Duration::from_mins(5);
 /// Times a walk may lose its snapshot within one page.
 const REOPENED: usize = 2;
 
@@ -213,6 +215,12 @@ impl Walk<'_> {
         self.floor.is_some_and(|floor| record.start.time.is_none_or(|start| start < floor))
     }
 
+    /// Whether somebody watches what happens now: a snapshot, good as it is, may be half a minute behind, and there is too little
+    /// to read for it to be needed.
+    fn is_of_just_now(&self, cx: &Context) -> bool {
+        self.window.to.is_none() && self.window.from.is_some_and(|from| from >= cx.now().minus(JUST_NOW))
+    }
+
     /// The request for the position; a list is begun where none is.
     async fn path(&self, cx: &Context, position: &mut Position, observed: &mut Observed) -> Result<String> {
         let filter = self.filter.as_deref().filter(|_| !position.unfiltered);
@@ -234,7 +242,7 @@ impl Walk<'_> {
             (None, Phase::Running) => None,
         };
         let start = from.map(|from| from.minus(OVERLAP).max(Time::EPOCH));
-        if position.snapshot.is_none() {
+        if position.snapshot.is_none() && !self.is_of_just_now(cx) {
             position.snapshot = self.api.open_snapshot(cx, &mut observed.notes).await?;
         }
         let (place, path) = match &position.snapshot {

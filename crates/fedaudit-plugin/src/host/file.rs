@@ -13,46 +13,55 @@ use super::unusable;
 /// Bytes in which a library says what it is.
 const HEAD: u64 = 64;
 
-/// What the file says before it is loaded: whose it is, whether it is an allowed one, and for which machine.
-pub(super) fn check(path: &Path, allowed: Option<&[String]>) -> Result<()> {
-    let mut file = File::open(path).map_err(|error| unusable(error.to_string()))?;
-    let about = file.metadata().map_err(|error| unusable(error.to_string()))?;
+/// What the file says before it is loaded: whose it is, whether it is an allowed one, and for which machine. The file stays
+/// open, so that what was looked at can be what is loaded.
+pub(super) fn check(path: &Path, allowed: Option<&[String]>) -> Result<File> {
+    // Before it is opened: a pipe would be waited for.
+    let about = path.metadata().map_err(|error| unusable(error.to_string()))?;
     if !about.is_file() {
         return Err(unusable("it is no file"));
     }
+    let mut file = File::open(path).map_err(|error| unusable(error.to_string()))?;
     #[cfg(unix)]
-    replaceable(&about, path)?;
+    replaceable(&file.metadata().map_err(|error| unusable(error.to_string()))?, path)?;
     let mut head = Vec::new();
     file.by_ref().take(HEAD).read_to_end(&mut head).map_err(|error| unusable(error.to_string()))?;
     if let Some(allowed) = allowed {
-        let digest = digest(&head, file).map_err(|error| unusable(error.to_string()))?;
+        let digest = digest(&head, &file).map_err(|error| unusable(error.to_string()))?;
         if !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(&digest)) {
             return Err(unusable(format!("its SHA-256 {digest} is not among the allowed ones"))
                 .hint("[plugins] allow = [\"…\"] lists the libraries that may be loaded"));
         }
     }
-    built_for_this_machine(&head)
+    built_for_this_machine(&head).map(|()| file)
 }
 
-/// Whoever may write to the file, or replace it in its folder, says what this process does.
+/// Whoever may write to the file, or replace it or a folder above it, says what this process does.
 #[cfg(unix)]
 fn replaceable(file: &std::fs::Metadata, path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     const OTHERS_WRITE: u32 = 0o002;
     const STICKY: u32 = 0o1000;
     if file.permissions().mode() & OTHERS_WRITE != 0 {
         return Err(unusable("everybody may write to it, and so could replace its code").hint("chmod o-w"));
     }
-    let folder = path.parent().and_then(|folder| folder.metadata().ok());
-    let mode = folder.map_or(0, |folder| folder.permissions().mode());
-    if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
-        return Err(unusable("everybody may write to its folder, and so could replace it").hint("chmod o-w its folder"));
+    let own = rustix::process::geteuid().as_raw();
+    if ![0, own].contains(&file.uid()) {
+        return Err(unusable(format!("it belongs to user {}, who may change its code", file.uid()))
+            .hint("a library belongs to root or to whoever runs fedaudit"));
+    }
+    for folder in path.ancestors().skip(1) {
+        let mode = folder.metadata().map_or(0, |about| about.permissions().mode());
+        if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+            let text = format!("everybody may write to {}, and so could replace it", folder.display());
+            return Err(unusable(text).hint("chmod o-w that folder"));
+        }
     }
     Ok(())
 }
 
 /// SHA-256 of a file of which the head was read.
-fn digest(head: &[u8], mut rest: File) -> std::io::Result<String> {
+fn digest(head: &[u8], mut rest: &File) -> std::io::Result<String> {
     let mut hasher = Sha256::new();
     hasher.update(head);
     let mut piece = vec![0; 1 << 16];

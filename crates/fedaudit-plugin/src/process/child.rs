@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fedaudit_core::{AuditSource, Clock, Context, Error, ErrorKind, Meter, MeterReading, Result, Time};
-use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process, setrlimit};
+use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::Notify;
 
-use super::HANGS;
 use super::frame::{self, Answer, Question, What};
 use super::parent::Limits;
+use super::{HANGS, confine};
 use crate::abi::{Host, Slice};
 use crate::guest::log::forward;
 use crate::host::LoadedPlugin;
@@ -26,14 +26,18 @@ const TELL_EVERY: Duration = Duration::from_millis(200);
 static ANSWERS: OnceLock<Mutex<File>> = OnceLock::new();
 
 /// Loads the library within its limits and answers questions until there are no more.
-pub fn serve(library: &Path, allowed: Option<&[String]>, limits: Limits) -> Result<()> {
+///
+/// `level` is the most detailed one that the host wants to log. Called first, before this process has opened anything.
+pub fn serve(library: &Path, allowed: Option<&[String]>, limits: Limits, level: u32) -> Result<()> {
     let broken = |error: std::io::Error| Error::new(ErrorKind::Internal, error.to_string()).at("the plugin's process");
-    limit(limits).map_err(|error| broken(error.into()))?;
+    confine::close_and_hide();
+    confine::limit(limits).map_err(|error| broken(error.into()))?;
     // What the library prints goes to the log, not between the answers.
-    let answers = rustix::io::dup(rustix::stdio::stdout()).map_err(|error| broken(error.into()))?;
+    // What it starts does not get them: the host would wait for its end.
+    let answers = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).map_err(|error| broken(error.into()))?;
     rustix::stdio::dup2_stdout(rustix::stdio::stderr()).map_err(|error| broken(error.into()))?;
     let _ = ANSWERS.set(Mutex::new(File::from(answers)));
-    forward(Some(&HOST));
+    forward(Some(HOST.get_or_init(|| Host { size: size_of::<Host>(), max_level: level, log: Some(log) })));
     let mut questions = BufReader::new(std::io::stdin());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(broken)?;
     let load = || Ok(LoadedPlugin::load(library, allowed)?.or_else(|| std::process::exit(HANGS)));
@@ -71,7 +75,13 @@ pub fn serve(library: &Path, allowed: Option<&[String]>, limits: Limits) -> Resu
                 };
                 let wake = Arc::new(Notify::new());
                 serving.running().insert(id, Arc::clone(&wake));
-                runtime.spawn(Arc::clone(serving).answer(id, cx, what, wake));
+                let answer = runtime.spawn(Arc::clone(serving).answer(id, cx, what, wake));
+                runtime.spawn(async move {
+                    if answer.await.is_err() {
+                        let error = Error::new(ErrorKind::Internal, "the plugin's process panicked while it answered");
+                        say(&Answer::Failed { id, error }, &[]);
+                    }
+                });
             }
             (Question::Cancel { id }, Some(serving)) => {
                 if let Some(wake) = serving.running().get(&id) {
@@ -153,14 +163,6 @@ fn say(answer: &Answer, body: &[u8]) {
     }
 }
 
-fn limit(limits: Limits) -> rustix::io::Result<()> {
-    let to = |most: u64| Rlimit { current: Some(most), maximum: Some(most) };
-    // Memory that can be written to; address space alone costs nothing.
-    setrlimit(Resource::Data, to(limits.memory))?;
-    setrlimit(Resource::Nofile, to(limits.files))?;
-    setrlimit(Resource::Core, to(0))
-}
-
 /// The host's clock, as far ahead of this machine's as it was when the call was made.
 struct Ahead(i64);
 
@@ -174,7 +176,7 @@ fn system_micros() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }
 
-static HOST: Host = Host { size: size_of::<Host>(), max_level: crate::abi::LOG_DEBUG, log: Some(log) };
+static HOST: OnceLock<Host> = OnceLock::new();
 
 unsafe extern "C" fn log(level: u32, _: Slice, message: Slice) {
     // SAFETY: lent for this call.

@@ -13,12 +13,14 @@ use std::time::Duration;
 use fedaudit_core::{Error, ErrorKind, Result};
 use serde_json::Value;
 
+use super::confine;
 use super::ending::{Process, end};
 use super::frame::{self, Answer, Question};
 use super::parent::Recipe;
 use crate::abi;
 use crate::host;
 use crate::host::running::spawn;
+use crate::wire::one_line;
 
 /// Longest time for the child to start and to make its source. Loading and making have limits of their own there, and can say
 /// what hangs; this one is for a child that cannot.
@@ -27,7 +29,6 @@ pub(super) const START_LIMIT: Duration = Duration::from_secs(3 * host::START_LIM
 /// What a client needs of its environment; the settings name the rest.
 const ENVIRONMENT: &[&str] = &[
     "PATH",
-    "HOME",
     "LANG",
     "LC_ALL",
     "TZ",
@@ -61,6 +62,8 @@ pub(super) struct Fresh {
 impl Fresh {
     /// Starts a child with the variables that these settings name. It is ended unless it has done its work in time.
     pub(super) fn start(recipe: &Recipe, start_limit: Duration, name: &str, settings: &Value) -> Result<Self> {
+        // The secrets of all sources are here.
+        confine::hide();
         let mut process = Command::new(&recipe.program)
             .args(&recipe.arguments)
             .env_clear()
@@ -164,12 +167,13 @@ fn tell_errors(name: &str, errors: ChildStderr) {
     let mut line = Vec::new();
     while matches!(errors.by_ref().take(LINE).read_until(b'\n', &mut line), Ok(1..)) {
         let text = String::from_utf8_lossy(&line);
-        tracing::warn!(source = name, "{}", text.trim_end());
+        tracing::warn!(source = name, "{}", one_line(&text));
         line.clear();
     }
 }
 
 pub(super) fn log(source: &str, level: u32, message: &str) {
+    let message = one_line(message);
     match level {
         abi::LOG_ERROR => tracing::error!(source, "{message}"),
         abi::LOG_WARN => tracing::warn!(source, "{message}"),

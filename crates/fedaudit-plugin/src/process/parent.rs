@@ -87,7 +87,7 @@ impl IsolatedPlugin {
             settings: settings.clone(),
             child: Mutex::default(),
         });
-        let (_, info) = own.start()?;
+        let (_, info) = own.start(&mut lock(&own.child))?;
         plausible(&info)?;
         Ok(Box::new(IsolatedSource { own, info }))
     }
@@ -124,13 +124,15 @@ struct Waiting {
 impl Own {
     /// The child that runs, or a new one.
     fn running(&self) -> Result<Arc<Running>> {
-        if let Some(running) = lock(&self.child).as_ref().filter(|running| lock(&running.ended).is_none()) {
+        // Held while one is started: of two calls after its end, the second waits for the child of the first.
+        let mut child = lock(&self.child);
+        if let Some(running) = child.as_ref().filter(|running| lock(&running.ended).is_none()) {
             return Ok(Arc::clone(running));
         }
-        self.start().map(|(running, _)| running)
+        self.start(&mut child).map(|(running, _)| running)
     }
 
-    fn start(&self) -> Result<(Arc<Running>, SourceInfo)> {
+    fn start(&self, child: &mut Option<Arc<Running>>) -> Result<(Arc<Running>, SourceInfo)> {
         let mut fresh = Fresh::start(&self.recipe, self.start_limit, &self.name, &self.settings)?;
         let build = Question::Build { name: self.name.clone(), settings: self.settings.clone() };
         let Answer::Built(info) = fresh.ask(&build)? else { return Err(fresh.nonsense()) };
@@ -146,15 +148,17 @@ impl Own {
         spawn(move || listener.listen(&name, answers))?;
         let watched = Arc::clone(&running);
         spawn(move || watched.process.watch())?;
-        *lock(&self.child) = Some(Arc::clone(&running));
+        *child = Some(Arc::clone(&running));
         Ok((running, info))
     }
 
     async fn call(self: &Arc<Self>, cx: &Context, what: What) -> Result<(Value, Vec<u8>)> {
         let own = Arc::clone(self);
-        let running = tokio::task::spawn_blocking(move || own.running())
-            .await
-            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))??;
+        let running = in_time(cx, async {
+            let started = tokio::task::spawn_blocking(move || own.running()).await;
+            started.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?
+        })
+        .await?;
         let id = running.calls.fetch_add(1, Ordering::Relaxed);
         let (answer, waiting) = oneshot::channel();
         lock(&running.waiting).insert(id, Waiting { answer, cx: cx.clone() });
@@ -178,19 +182,27 @@ impl Own {
             asked.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))??;
             waiting.await.unwrap_or_else(|_| Err(lost()))
         };
-        let answered = match cx.deadline {
-            None => answered.await,
-            Some(deadline) => {
-                let left = Duration::from_micros(deadline.micros().saturating_sub(cx.now().micros()).max(0) as u64);
-                // The plugin keeps the deadline itself and knows more about it: it gets the time to say so.
-                tokio::time::timeout(left + GRACE, answered).await.map_err(|_| {
-                    Error::new(ErrorKind::Timeout, "the plugin's process did not answer within the deadline")
-                })?
-            }
-        };
-        stop.not_needed();
+        let mut is_late = true;
+        let answered = in_time(cx, async {
+            let answered = answered.await;
+            is_late = false;
+            answered
+        });
+        let answered = answered.await;
+        if !is_late {
+            stop.not_needed();
+        }
         answered
     }
+}
+
+/// The plugin keeps the deadline itself and knows more about it: it gets the time to say so.
+async fn in_time<T>(cx: &Context, answered: impl Future<Output = Result<T>>) -> Result<T> {
+    let Some(deadline) = cx.deadline else { return answered.await };
+    let left = Duration::from_micros(deadline.micros().saturating_sub(cx.now().micros()).max(0) as u64);
+    tokio::time::timeout(left + GRACE, answered).await.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Timeout, "the plugin's process did not answer within the deadline"))
+    })
 }
 
 impl Running {

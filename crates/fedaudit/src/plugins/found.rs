@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use fedaudit_core::{AuditSource, Error, ErrorKind, PluginInfo, Result};
-use fedaudit_plugin::host::LoadedPlugin;
+use fedaudit_plugin::host::{LoadedPlugin, wanted_level};
 use fedaudit_plugin::process::{self, IsolatedPlugin, Limits, Recipe};
 use serde::Deserialize;
 
@@ -183,6 +183,7 @@ pub(crate) fn load(path: &Path, isolation: Isolation, settings: &Settings) -> Re
     let mut arguments: Vec<OsString> = vec![PLUGIN_PROCESS.into()];
     arguments.extend(["--memory".into(), limits.memory.to_string().into()]);
     arguments.extend(["--files".into(), limits.files.to_string().into()]);
+    arguments.extend(["--level".into(), wanted_level().to_string().into()]);
     match allowed {
         Some([]) => arguments.push("--allow=".into()),
         Some(allowed) => arguments.extend(allowed.iter().map(|digest| format!("--allow={digest}").into())),
@@ -198,7 +199,7 @@ pub(crate) fn load(path: &Path, isolation: Isolation, settings: &Settings) -> Re
 /// Is the process of a library, until the host has no more questions.
 pub(crate) fn serve(arguments: &ProcessArgs) -> Result<()> {
     let limits = Limits { memory: arguments.memory, files: arguments.files };
-    process::serve(&arguments.library, arguments.allow.as_deref(), limits)
+    process::serve(&arguments.library, arguments.allow.as_deref(), limits, arguments.level)
 }
 
 fn libraries_in(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
