@@ -11,19 +11,19 @@ use fedaudit_core::{
 };
 use fedaudit_store::Reading;
 
-pub const SECOND: i64 = 1_000_000;
-pub const SOURCE_KEY: &str = "https://nas.example";
+pub(crate) const SECOND: i64 = 1_000_000;
+pub(crate) const SOURCE_KEY: &str = "https://nas.example";
 
 /// A clock that is set.
 #[derive(Debug, Default)]
-pub struct Set(AtomicI64);
+pub(crate) struct Set(AtomicI64);
 
 impl Set {
-    pub fn at(seconds: i64) -> Arc<Self> {
+    pub(crate) fn at(seconds: i64) -> Arc<Self> {
         Arc::new(Self(AtomicI64::new(seconds * SECOND)))
     }
 
-    pub fn to(&self, seconds: i64) {
+    pub(crate) fn to(&self, seconds: i64) {
         self.0.store(seconds * SECOND, Relaxed);
     }
 }
@@ -36,21 +36,21 @@ impl Clock for Set {
 
 /// One record: its number, when it happened, and what its user was called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    pub id: u64,
-    pub second: i64,
-    pub user: String,
+pub(crate) struct Record {
+    pub(crate) id: u64,
+    pub(crate) second: i64,
+    pub(crate) user: String,
 }
 
-pub fn record(id: u64, second: i64) -> Record {
+pub(crate) fn record(id: u64, second: i64) -> Record {
     Record { id, second, user: format!("user{}", id % 7) }
 }
 
-pub fn window(from: i64, to: i64) -> Window {
+pub(crate) fn window(from: i64, to: i64) -> Window {
     Window::new(Time::from_micros(from * SECOND), Time::from_micros(to * SECOND))
 }
 
-pub fn reading() -> Reading<'static> {
+pub(crate) fn reading() -> Reading<'static> {
     Reading {
         source: "nas",
         source_key: SOURCE_KEY,
@@ -64,7 +64,7 @@ pub fn reading() -> Reading<'static> {
 }
 
 /// Rows with every column, in the order of the records.
-pub fn rows(records: &[Record], fetch_id: &str, fetched_at: Time) -> RecordBatch {
+pub(crate) fn rows(records: &[Record], fetch_id: &str, fetched_at: Time) -> RecordBatch {
     let mut builder = EventBuilder::new(SOURCE_KEY);
     for record in records {
         let id = record.id.to_string();
@@ -106,7 +106,7 @@ pub fn rows(records: &[Record], fetch_id: &str, fetched_at: Time) -> RecordBatch
 }
 
 /// What an engine would say of a window that was read to its end.
-pub fn receipt(asked: Window, rows: usize) -> StreamReceipt {
+pub(crate) fn receipt(asked: Window, rows: usize) -> StreamReceipt {
     StreamReceipt {
         table: "events".into(),
         source: "nas".into(),

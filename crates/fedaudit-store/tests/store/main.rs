@@ -1,5 +1,7 @@
 //! The store from outside: what is written stays, what is read again is known, what another version made is refused.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests panic where they must")]
 
+mod killed;
 mod made;
+mod sql;
 mod writing;

@@ -6,14 +6,20 @@ use fedaudit_store::{Counts, Entry, Identity, Place, Writer};
 use crate::made::{Record, Set, reading, receipt, record, rows, window};
 
 /// Stores records as one window, in batches of so many.
-pub async fn store(writer: &Writer, clock: &Set, asked: (i64, i64), records: &[Record], batch: usize) -> Entry {
+pub(crate) async fn store(writer: &Writer, clock: &Set, asked: (i64, i64), records: &[Record], batch: usize) -> Entry {
     let asked = window(asked.0, asked.1);
-    let fetch_id = format!("{:016x}", clock.now().micros());
+    let fetch_id = fresh();
     let mut fetch = writer.begin(&reading(), &fetch_id, asked, clock.now()).await.unwrap();
     for part in records.chunks(batch.max(1)) {
         writer.rows(&mut fetch, rows(part, &fetch_id, clock.now())).await.unwrap();
     }
     writer.end(fetch, &receipt(asked, records.len()), Some(0)).await.unwrap()
+}
+
+/// An id that no other fetch has, of no other process either.
+fn fresh() -> String {
+    use std::hash::{BuildHasher as _, RandomState};
+    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }
 
 #[tokio::test]
