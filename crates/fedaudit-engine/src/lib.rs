@@ -17,8 +17,10 @@ mod session_scan;
 pub mod sessions;
 mod sight;
 mod table;
+mod whole;
 
 pub use datafusion::arrow;
 pub use engine::{Answer, Engine, Progress, Question};
 pub use functions::register as register_functions;
 pub use run::{Options, Source};
+pub use whole::{Whole, WholeEnd};

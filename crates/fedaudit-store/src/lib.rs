@@ -5,6 +5,7 @@
 //! every window that was read, `amendments` with what changed after the fact, `identities` with what each source said it is.
 //! [`Writer`] is the one process that writes; what it promises stands in `docs/store.md`.
 
+pub mod collect;
 pub mod columns;
 mod durable;
 mod entry;

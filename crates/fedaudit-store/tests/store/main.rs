@@ -1,7 +1,9 @@
 //! The store from outside: what is written stays, what is read again is known, what another version made is refused.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests panic where they must")]
 
+mod collecting;
 mod killed;
 mod made;
+mod product;
 mod sql;
 mod writing;
