@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array as _, ArrayRef, RecordBatch, UInt32Array};
 use arrow_ord::sort::{SortOptions, sort_to_indices};
+use arrow_schema::SchemaRef;
 use arrow_select::take::take_record_batch;
 use chrono::DateTime;
 use deltalake_core::kernel::Add;
@@ -19,8 +21,9 @@ use object_store::{ObjectStore as _, PutMode, PutOptions};
 use parquet::arrow::ArrowWriter;
 use serde_json::json;
 
+use crate::compact::columns_of;
 use crate::error::{internal, of_file, of_place};
-use crate::layout::{DAY, Layout};
+use crate::layout::{DAY, Layout, ROW_GROUP};
 use crate::table::Files;
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -38,46 +41,92 @@ pub(crate) async fn write(files: &Files, source: &str, rows: &RecordBatch) -> Re
 /// Writes rows that are sorted and of one day as one file.
 async fn write_one(files: &Files, source: &str, day: Option<i64>, rows: RecordBatch) -> Result<Add> {
     let layout = files.layout;
-    let stats = stats(layout, &rows)?;
-    let day = day.map(day_text);
-    let folder = day.as_ref().map(|day| format!("source={}/{DAY}={day}/", folder_name(source)));
-    let path = Path::from(format!("{}{}.parquet", folder.unwrap_or_default(), fresh_id()));
     // Compression takes a while: others go on meanwhile.
-    let bytes = tokio::task::spawn_blocking(move || encode(layout, &rows))
-        .await
-        .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))??;
-    let size = bytes.len() as i64;
-    let only_new = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-    let put = files.store.put_opts(&path, bytes.into(), only_new).await;
-    put.map_err(|error| of_place(&error).at(format!("table {}", layout.name())))?;
-    let values = day.map(|day| [("source".to_owned(), Some(source.to_owned())), (DAY.to_owned(), Some(day))]);
-    Ok(Add {
-        path: path.to_string(),
-        partition_values: values.map(HashMap::from).unwrap_or_default(),
-        size,
-        modification_time: chrono::Utc::now().timestamp_millis(),
-        data_change: true,
-        stats: Some(stats),
-        ..Add::default()
-    })
+    let growing = tokio::task::spawn_blocking(move || {
+        let mut growing = Growing::sized(layout, rows.num_rows())?;
+        growing.write(&rows)?;
+        Ok::<_, Error>(growing)
+    });
+    let growing = growing.await.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))??;
+    growing.put(files, source, day.map(day_text).as_deref()).await
 }
 
-fn encode(layout: &Layout, rows: &RecordBatch) -> Result<Vec<u8>> {
-    let schema = layout.file_schema();
-    let columns = schema
-        .fields()
-        .iter()
-        .map(|field| {
-            rows.column_by_name(field.name()).cloned().ok_or_else(|| {
-                Error::new(ErrorKind::Internal, format!("rows of {} without {}", layout.name(), field.name()))
-            })
+/// A file that is being written, rows in order of time.
+pub(crate) struct Growing {
+    layout: &'static Layout,
+    schema: SchemaRef,
+    writer: ArrowWriter<Vec<u8>>,
+    rows: usize,
+    timeless: usize,
+    bounds: Option<(i64, i64)>,
+}
+
+/// Most rows and bytes of one file.
+const FULL: (usize, usize) = (2 * ROW_GROUP, 64 << 20);
+
+impl Growing {
+    /// A file of many rows.
+    pub(crate) fn new(layout: &'static Layout) -> Result<Self> {
+        Self::sized(layout, ROW_GROUP)
+    }
+
+    fn sized(layout: &'static Layout, rows: usize) -> Result<Self> {
+        let schema = layout.file_schema();
+        let properties = layout.properties(rows);
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties)).map_err(of_file)?;
+        Ok(Self { layout, schema, writer, rows: 0, timeless: 0, bounds: None })
+    }
+
+    pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        let times = column(rows, self.layout.time)?.as_primitive::<TimestampMicrosecondType>();
+        self.rows += rows.num_rows();
+        self.timeless += times.null_count();
+        self.bounds = times.iter().flatten().fold(self.bounds, |bounds, time| {
+            Some(bounds.map_or((time, time), |(min, max)| (min.min(time), max.max(time))))
+        });
+        self.writer.write(&columns_of(&self.schema, rows)?).map_err(of_file)
+    }
+
+    /// Whether another file should be begun.
+    pub(crate) fn is_full(&self) -> bool {
+        self.rows >= FULL.0 || self.writer.bytes_written() + self.writer.in_progress_size() >= FULL.1
+    }
+
+    /// Puts the file where it belongs; a commit has to name it.
+    pub(crate) async fn put(self, files: &Files, source: &str, day: Option<&str>) -> Result<Add> {
+        let stats = self.stats();
+        let folder = day.map(|day| format!("source={}/{DAY}={day}/", folder_name(source)));
+        let path = Path::from(format!("{}{}.parquet", folder.unwrap_or_default(), fresh_id()));
+        let bytes = self.writer.into_inner().map_err(of_file)?;
+        let size = bytes.len() as i64;
+        let only_new = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let put = files.store.put_opts(&path, bytes.into(), only_new).await;
+        put.map_err(|error| of_place(&error).at(format!("table {}", self.layout.name())))?;
+        let values =
+            day.map(|day| [("source".to_owned(), Some(source.to_owned())), (DAY.to_owned(), Some(day.to_owned()))]);
+        Ok(Add {
+            path: path.to_string(),
+            partition_values: values.map(HashMap::from).unwrap_or_default(),
+            size,
+            modification_time: chrono::Utc::now().timestamp_millis(),
+            data_change: true,
+            stats: Some(stats),
+            ..Add::default()
         })
-        .collect::<Result<Vec<ArrayRef>>>()?;
-    let rows = RecordBatch::try_new(schema, columns).map_err(internal)?;
-    let properties = layout.properties(rows.num_rows());
-    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).map_err(of_file)?;
-    writer.write(&rows).map_err(of_file)?;
-    writer.into_inner().map_err(of_file)
+    }
+
+    /// What others need to know of a file to leave it out. Milliseconds, as Delta has it: the first is rounded down, the last
+    /// up.
+    fn stats(&self) -> String {
+        let time = self.layout.time;
+        let text = |millis: i64| Time::from_micros(millis * 1000).to_string();
+        let mut stats = json!({"numRecords": self.rows, "nullCount": {time: self.timeless}});
+        if let Some((min, max)) = self.bounds {
+            stats["minValues"] = json!({time: text(min.div_euclid(1000))});
+            stats["maxValues"] = json!({time: text(-(-max).div_euclid(1000))});
+        }
+        stats.to_string()
+    }
 }
 
 /// The rows in order of time; rows without one come last.
@@ -131,22 +180,6 @@ fn folder_name(source: &str) -> String {
     let like: String = source.chars().map(|c| if plain(c) { c } else { '_' }).take(40).collect();
     let digest = sha256_hex(source.as_bytes());
     format!("{like}-{}", std::str::from_utf8(&digest[..8]).unwrap_or_default())
-}
-
-/// What others need to know of a file to leave it out. Milliseconds, as Delta has it: the first is rounded down, the last up.
-fn stats(layout: &Layout, rows: &RecordBatch) -> Result<String> {
-    let times = column(rows, layout.time)?.as_primitive::<TimestampMicrosecondType>();
-    let known = times.iter().flatten();
-    let bounds = known.fold(None, |bounds: Option<(i64, i64)>, time| {
-        Some(bounds.map_or((time, time), |(min, max)| (min.min(time), max.max(time))))
-    });
-    let text = |millis: i64| Time::from_micros(millis * 1000).to_string();
-    let mut stats = json!({"numRecords": rows.num_rows(), "nullCount": {layout.time: times.null_count()}});
-    if let Some((min, max)) = bounds {
-        stats["minValues"] = json!({layout.time: text(min.div_euclid(1000))});
-        stats["maxValues"] = json!({layout.time: text(-(-max).div_euclid(1000))});
-    }
-    Ok(stats.to_string())
 }
 
 fn column<'r>(rows: &'r RecordBatch, name: &str) -> Result<&'r ArrayRef> {

@@ -7,6 +7,7 @@
 
 pub mod collect;
 pub mod columns;
+mod compact;
 mod durable;
 mod entry;
 mod error;
@@ -30,6 +31,7 @@ mod table;
 mod windows;
 mod writer;
 
+pub use compact::Tidied;
 pub use entry::{Counts, Entry, Reading};
 pub use identity::Identity;
 pub use ledger::{Coverage, Ledger};

@@ -11,6 +11,7 @@ use fedaudit_core::{Clock, Error, ErrorKind, Rejected, Result, StreamReceipt, Ti
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::columns::IDENTITIES;
+use crate::compact::{Tidied, compact, vacuum};
 use crate::entry::{Entry, Reading};
 use crate::error::internal;
 use crate::file;
@@ -238,6 +239,25 @@ impl Writer {
     /// Enters a window that was not read at all, for a reason that stands in the entry.
     pub async fn enter(&self, entry: Entry) -> Result<()> {
         self.tables.lock().await.enter(std::slice::from_ref(&entry), self.clock.now()).await
+    }
+
+    /// Merges small files, and deletes those of no version that are old enough.
+    pub async fn tidy(&self) -> Result<Tidied> {
+        let mut tables = self.tables.lock().await;
+        let tables = &mut *tables;
+        let mut tidied = Tidied::default();
+        for table in [
+            &mut tables.events,
+            &mut tables.sessions,
+            &mut tables.rejected,
+            &mut tables.coverage,
+            &mut tables.amendments,
+            &mut tables.identities,
+        ] {
+            tidied.add(compact(table).await?);
+            tidied.add(vacuum(table).await?);
+        }
+        Ok(tidied)
     }
 
     async fn flush(&self, fetch: &mut Fetch) -> Result<()> {

@@ -5,11 +5,11 @@ mod plan;
 mod report;
 mod steps;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fedaudit_core::{
-    Error, ErrorKind, ReceiptError, Result, SourceHealth, Status, StreamInfo, StreamKind, Time, Window,
+    Error, ErrorKind, ReceiptError, Result, SourceHealth, SourceInfo, Status, StreamInfo, StreamKind, Time, Window,
 };
 use fedaudit_engine::{Engine, Source, Whole};
 use futures::StreamExt as _;
@@ -132,18 +132,13 @@ async fn jobs_of<'e>(
     report: &mut Report,
 ) -> Result<Vec<Job<'e>>> {
     let info = source.plugin.info();
-    let live: BTreeSet<&str> = info
-        .streams
-        .iter()
-        .filter_map(|stream| stream.pairing.as_ref().and_then(|pairing| pairing.live_stream.as_deref()))
-        .collect();
     let denied: BTreeMap<&str, &str> =
         health.denied.iter().map(|(stream, reason)| (stream.as_str(), reason.as_str())).collect();
     let mut jobs = Vec::new();
     for stream in &info.streams {
         let now = engine.now();
         let coverage = writer.coverage(&source.source_key, &stream.name).await;
-        let live_list = stream.kind == StreamKind::Sessions && live.contains(stream.name.as_str());
+        let live_list = is_live_list(info, stream);
         let plan = if live_list {
             Plan::of_now(now)
         } else {
@@ -289,6 +284,14 @@ fn reading<'s>(source: &'s Source, stream: &'s StreamInfo) -> Reading<'s> {
         plugin: &info.plugin,
         plugin_version: &info.plugin_version,
     }
+}
+
+/// Whether a stream lists what is open now and nothing else: it covers no time.
+pub fn is_live_list(info: &SourceInfo, stream: &StreamInfo) -> bool {
+    let lists = |other: &StreamInfo| {
+        other.pairing.as_ref().is_some_and(|pairing| pairing.live_stream.as_ref() == Some(&stream.name))
+    };
+    stream.kind == StreamKind::Sessions && info.streams.iter().any(lists)
 }
 
 fn list(windows: &Windows) -> String {

@@ -39,7 +39,10 @@ async fn child() {
     let place = Place::parse(folder.to_str().unwrap()).unwrap();
     let clock = Set::at(NOW);
     let writer = Writer::open(&place, clock.clone()).await.unwrap().with_buffer(100_000);
-    loop {
+    for round in 1.. {
+        if round % 5 == 0 {
+            writer.tidy().await.unwrap();
+        }
         let sealed = writer.coverage(SOURCE_KEY, reading().stream).await.sealed;
         let end = sealed.span().and_then(|span| span.to).map_or(0, |to| to.micros() / SECOND);
         let asked = ((end - STEP.1).max(0), end + STEP.0);

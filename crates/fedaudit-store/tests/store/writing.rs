@@ -1,7 +1,7 @@
 //! One writer, its windows, and what is read again.
 
 use fedaudit_core::{Clock as _, ErrorKind, Rejected, Time};
-use fedaudit_store::{Counts, Entry, Identity, Place, Writer};
+use fedaudit_store::{Counts, Entry, Identity, Place, Tidied, Writer};
 
 use crate::made::{Record, Set, reading, receipt, record, rows, window};
 
@@ -147,4 +147,51 @@ async fn a_store_of_another_form_is_refused() {
     std::fs::write(foreign.path().join("thesis.odt"), "").unwrap();
     let place = Place::parse(&foreign.path().display().to_string()).unwrap();
     assert_eq!(Writer::open(&place, clock).await.unwrap_err().kind(), ErrorKind::Config);
+}
+
+#[tokio::test]
+async fn merged_files_hold_the_same_rows_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::parse(&folder.path().display().to_string()).unwrap();
+    let clock = Set::at(10_000);
+    let writer = Writer::open(&place, clock.clone()).await.unwrap();
+    let of = |from: i64| (0..20).map(move |id| record((from + id) as u64, from + id * 7)).collect::<Vec<Record>>();
+    for from in (0..4000).step_by(200) {
+        store(&writer, &clock, (from, from + 200), &of(from), 100).await;
+    }
+    let files = || walk(&folder.path().join("events")).len();
+    let before = files();
+    let tidied = writer.tidy().await.unwrap();
+    assert!(before >= 20 && tidied.merged >= 20 && tidied.into < 5, "{before} files, {tidied:?}");
+    assert_eq!(writer.tidy().await.unwrap(), Tidied::default(), "there is nothing left to do");
+    assert_eq!(files(), before + 1, "the old files stay for a day");
+    // A file that nobody knows of, old and new.
+    for (name, age_h) in [("old.parquet", 25), ("new.parquet", 1)] {
+        let path = folder.path().join("events").join(name);
+        std::fs::write(&path, "left").unwrap();
+        let then = std::time::SystemTime::now() - std::time::Duration::from_hours(age_h);
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
+    }
+    assert_eq!(writer.tidy().await.unwrap().deleted, 1);
+    let opened = crate::sql::Opened::at(&place, clock.now()).await;
+    assert_eq!(opened.number("SELECT count(*) FROM events").await, 400);
+    assert_eq!(opened.number("SELECT count(DISTINCT event_key) FROM events").await, 400);
+    assert_eq!(opened.number("SELECT count(*) FROM coverage").await, 20);
+    // What was merged is known by its keys as before.
+    let entry = store(&writer, &clock, (200, 400), &of(200), 7).await;
+    assert_eq!(entry.counts, Counts { returned: 20, duplicate: 20, ..Counts::default() });
+}
+
+/// Parquet files below a folder, without the log.
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("_delta_log") {
+            found.extend(walk(&path));
+        } else if path.extension().is_some_and(|ending| ending == "parquet") {
+            found.push(path);
+        }
+    }
+    found
 }
