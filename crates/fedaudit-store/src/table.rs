@@ -162,17 +162,6 @@ impl Table {
         self.delta.version().unwrap_or(0)
     }
 
-    /// Takes note of what others committed.
-    pub(crate) async fn refresh(&mut self) -> Result<()> {
-        let before = self.version();
-        let updated = self.delta.update_state().await;
-        updated.map_err(|error| self.failed(&error))?;
-        if self.version() != before {
-            self.list = Arc::new(self.listed()?);
-        }
-        Ok(())
-    }
-
     fn listed(&self) -> Result<Vec<DataFile>> {
         let state = self.delta.snapshot().map_err(|error| self.failed(&error))?;
         let of = |file: LogicalFileView| {

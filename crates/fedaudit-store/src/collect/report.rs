@@ -68,7 +68,7 @@ impl StreamReport {
     pub(super) fn add(&mut self, entry: &Entry) {
         self.windows += 1;
         self.counts.add(&entry.counts);
-        self.sealed_to = self.sealed_to.max(entry.sealed_to.filter(|_| entry.complete));
+        self.sealed_to = self.sealed_to.max(entry.sealed_to.filter(|_| entry.complete && !entry.covered.is_empty()));
         // Empty and complete are both good; of the others the last one tells.
         if !entry.status.is_whole() || self.status.is_whole() && self.status < entry.status || self.windows == 1 {
             self.status = entry.status;
