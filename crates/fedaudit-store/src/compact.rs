@@ -118,7 +118,9 @@ async fn merged(files: &Files, source: &str, small: &[DataFile]) -> Result<Vec<A
         }
     }
     adds.extend(finish(files, source, day.as_deref(), growing).await?);
-    adds.iter_mut().for_each(|add| add.data_change = false);
+    for add in &mut adds {
+        add.data_change = false;
+    }
     let (before, after): (u64, usize) = (small.iter().map(|file| file.rows).sum(), rows_of(&adds));
     if before != after as u64 {
         return Err(Error::new(ErrorKind::Internal, format!("{before} rows became {after} when files were merged"))

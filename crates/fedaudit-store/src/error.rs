@@ -45,7 +45,8 @@ fn of_io(error: &(dyn std::error::Error + 'static), text: String) -> Error {
 /// An error of the table format.
 pub(crate) fn of_table(error: &DeltaTableError) -> Error {
     match error {
-        DeltaTableError::ObjectStore { source } => of_place(source),
+        DeltaTableError::ObjectStore { source }
+        | DeltaTableError::Transaction { source: TransactionError::ObjectStore { source } } => of_place(source),
         DeltaTableError::VersionAlreadyExists(_)
         | DeltaTableError::Transaction {
             source:
@@ -53,7 +54,6 @@ pub(crate) fn of_table(error: &DeltaTableError) -> Error {
                 | TransactionError::VersionAlreadyExists(_)
                 | TransactionError::CommitConflict(_),
         } => taken_over(),
-        DeltaTableError::Transaction { source: TransactionError::ObjectStore { source } } => of_place(source),
         DeltaTableError::NotATable(text) => Error::new(ErrorKind::NotFound, text.clone()),
         other => of_io(other, flattened(other)),
     }

@@ -21,6 +21,7 @@ use crate::windows::Windows;
 
 /// One row of `amendments`.
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "fields are columns")]
 struct Amendment<'a> {
     amendment_key: String,
     kind: &'static str,

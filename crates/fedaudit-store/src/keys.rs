@@ -70,7 +70,7 @@ impl Known {
 
 /// Keys and digests of rows as numbers: both are hex, and half of a digest tells two records apart.
 pub(crate) struct Keys<'r> {
-    keys: &'r StringArray,
+    hex: &'r StringArray,
     digests: &'r StringArray,
     fetched_at: &'r TimestampMicrosecondArray,
 }
@@ -81,11 +81,11 @@ impl<'r> Keys<'r> {
             .column_by_name("fetched_at")
             .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>())
             .ok_or_else(|| Error::new(ErrorKind::Malformed, "rows without fetched_at"))?;
-        Ok(Self { keys: text(rows, identity.key)?, digests: text(rows, identity.digest)?, fetched_at })
+        Ok(Self { hex: text(rows, identity.key)?, digests: text(rows, identity.digest)?, fetched_at })
     }
 
     pub(crate) fn key(&self, row: usize) -> Result<u128> {
-        number(self.keys.value(row))
+        number(self.hex.value(row))
     }
 
     pub(crate) fn digest(&self, row: usize) -> Result<u128> {

@@ -83,7 +83,9 @@ impl Tables {
         let adds = file::write(&self.coverage.files(), "", &rows).await?;
         let marks = self.marks();
         self.coverage.commit(Change { adds, marks, ..Change::default() }).await?;
-        entries.iter().for_each(|entry| self.ledger.add(entry, now));
+        for entry in entries {
+            self.ledger.add(entry, now);
+        }
         Ok(())
     }
 }
@@ -134,7 +136,9 @@ impl Writer {
             unentered: BTreeMap::new(),
         };
         let left = enter_what_is_left(&mut tables.coverage, &[&tables.events, &tables.sessions]).await?;
-        left.iter().for_each(|entry| tables.ledger.add(entry, now));
+        for entry in &left {
+            tables.ledger.add(entry, now);
+        }
         Ok(Self {
             place: place.clone(),
             tables: Mutex::new(tables),

@@ -48,7 +48,9 @@ impl Plan {
                 .filter_map(|window| Some(Window { from: Some(window.from?.minus(stream.lateness)), to: window.from }))
                 .map(|before| before.intersect(&kept))
                 .collect();
-            before.into_iter().for_each(|window| todo.insert(window));
+            for window in before {
+                todo.insert(window);
+            }
         }
         let gone = floor.map_or(Windows::NONE, |floor| {
             Windows::of(asked.intersect(&Window { from: None, to: Some(floor) })).without(&coverage.covered)
