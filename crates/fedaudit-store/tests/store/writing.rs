@@ -195,3 +195,40 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     }
     found
 }
+
+/// In an object store nobody holds a lock: the table itself tells who came first.
+#[tokio::test]
+async fn of_two_writers_without_a_lock_the_slower_one_stops() {
+    let place = Place::in_memory();
+    let clock = Set::at(1000);
+    let one = Writer::open(&place, clock.clone()).await.unwrap();
+    let two = Writer::open(&place, clock.clone()).await.unwrap();
+    store(&one, &clock, (0, 100), &[record(1, 10)], 1).await;
+    let mut fetch = two.begin(&reading(), "two", window(0, 100), clock.now()).await.unwrap();
+    two.rows(&mut fetch, rows(&[record(1, 10), record(2, 20)], "two", clock.now())).await.unwrap();
+    let error = two.end(fetch, &receipt(window(0, 100), 2), None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("another collector"), "{error:?}");
+    // Opened anew it sees what the other one stored.
+    let two = Writer::open(&place, clock.clone()).await.unwrap();
+    let entry = store(&two, &clock, (0, 100), &[record(1, 10), record(2, 20)], 1).await;
+    assert_eq!((entry.counts.new, entry.counts.duplicate), (1, 1));
+    let opened = crate::sql::Opened::at(&place, clock.now()).await;
+    assert_eq!(opened.number("SELECT count(*) FROM events").await, 2);
+}
+
+#[tokio::test]
+async fn tables_of_another_version_are_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::parse(&folder.path().display().to_string()).unwrap();
+    let clock = Set::at(1000);
+    drop(Writer::open(&place, clock.clone()).await.unwrap());
+    let log = folder.path().join("events/_delta_log/00000000000000000000.json");
+    let other = std::fs::read_to_string(&log).unwrap().replace("user_name", "actor");
+    std::fs::write(&log, &other).unwrap();
+    let error = Writer::open(&place, clock).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let text = error.to_string();
+    assert!(text.contains("events") && text.contains("user_name") && text.contains("actor"), "{text}");
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), other);
+}
