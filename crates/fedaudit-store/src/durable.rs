@@ -80,7 +80,7 @@ impl Write {
             }
         });
         if self.only_new || written.is_err() {
-            // What is left of a writer that was killed here is cleared away with the files of no version.
+            // What is left of a writer that was killed here is cleared away by the next one.
             let _ = fs::remove_file(&self.aside);
         }
         written?;
@@ -148,6 +148,21 @@ fn flush_folder(folder: &FilePath) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Deletes what a killed writer had written aside. Only for whoever holds the lock: nobody else is writing.
+pub(crate) fn clear_aside(folder: &FilePath) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let digits = name.to_str().and_then(|name| name.rsplit_once('#')).map(|(_, digits)| digits);
+        if entry.file_type()?.is_dir() {
+            clear_aside(&entry.path())?;
+        } else if digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn failed(path: &Path, error: io::Error) -> Error {

@@ -25,13 +25,14 @@ impl Lock {
         let path = folder.join(FILE);
         let folder = folder.to_owned();
         let taken = tokio::task::spawn_blocking(move || -> std::io::Result<std::result::Result<File, String>> {
-            std::fs::create_dir_all(folder)?;
+            std::fs::create_dir_all(&folder)?;
             let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
             match file.try_lock() {
                 Ok(()) => {
                     file.set_len(0)?;
                     file.rewind()?;
                     writeln!(file, "process {}", std::process::id())?;
+                    crate::durable::clear_aside(&folder)?;
                     Ok(Ok(file))
                 }
                 Err(TryLockError::WouldBlock) => {

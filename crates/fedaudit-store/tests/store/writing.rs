@@ -133,6 +133,10 @@ async fn a_store_of_another_form_is_refused() {
     let place = Place::parse(&folder.path().display().to_string()).unwrap();
     let clock = Set::at(1000);
     drop(Writer::open(&place, clock.clone()).await.unwrap());
+    let left = folder.path().join("events/_delta_log/00000000000000000001.json#4711");
+    std::fs::write(&left, "half a com").unwrap();
+    drop(Writer::open(&place, clock.clone()).await.unwrap());
+    assert!(!left.exists(), "what a killed writer left aside is cleared away");
     let mark = folder.path().join("fedaudit-store.json");
     for (text, word) in [(r#"{"format":0,"made_by":"x 0"}"#, "form 0"), (r#"{"format":9,"made_by":"x 9"}"#, "form 9")] {
         std::fs::write(&mark, text).unwrap();
