@@ -88,6 +88,21 @@ impl Engine {
         }
     }
 
+    /// What a window that is read without a question shares.
+    pub(crate) fn begin(&self, window: Window) -> Run {
+        self.run(&Question { window, ..Question::default() })
+    }
+
+    /// The time now by the engine's clock.
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// The engine's clock.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
     pub(crate) fn run(&self, question: &Question) -> Run {
         let now = self.clock.now();
         let asking =

@@ -18,9 +18,11 @@ pub mod sessions;
 mod sight;
 mod table;
 mod watch;
+mod whole;
 
 pub use datafusion::arrow;
 pub use engine::{Answer, Engine, Progress, Question};
 pub use functions::register as register_functions;
 pub use run::{Options, Source};
 pub use watch::{Memory, News, Note, Watch, Watching};
+pub use whole::{Whole, WholeEnd};

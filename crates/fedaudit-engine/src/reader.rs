@@ -11,7 +11,7 @@ use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use datafusion::arrow::record_batch::RecordBatchOptions;
 use fedaudit_core::columns::{Filled, Table};
-use fedaudit_core::{Direction, EndReason, Error, ErrorKind, Next, Page, PageRequest, Result, Time, Window};
+use fedaudit_core::{Direction, EndReason, Error, ErrorKind, Next, Page, PageRequest, Rejected, Result, Time, Window};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -44,6 +44,8 @@ pub(crate) struct Reader {
     in_flight: FuturesUnordered<BoxFuture<'static, (Chain, Result<Page>)>>,
     budget: Budget,
     frontier: Option<Time>,
+    /// Records that could not be decoded, for somebody who keeps them; the receipt shows a few only.
+    rejected: Option<Vec<Rejected>>,
 }
 
 impl Reader {
@@ -76,6 +78,7 @@ impl Reader {
             in_flight: FuturesUnordered::new(),
             budget: Budget::new(most),
             frontier: None,
+            rejected: None,
         }
     }
 
@@ -89,6 +92,17 @@ impl Reader {
     pub(crate) fn keeping_everything(mut self) -> Self {
         self.window = Window::ALL;
         self
+    }
+
+    /// Keeps what could not be decoded.
+    pub(crate) fn keeping_rejected(mut self) -> Self {
+        self.rejected = Some(Vec::new());
+        self
+    }
+
+    /// What could not be decoded since this was asked last.
+    pub(crate) fn take_rejected(&mut self) -> Vec<Rejected> {
+        self.rejected.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Begins with small pages, for a question that may be answered by the first rows.
@@ -157,6 +171,9 @@ impl Reader {
         let (rows, duplicates) = chain.fresh(self.bounded(page.rows, chain)?, self.key)?;
         let mut observed = page.observed;
         observed.records = observed.records.max((rows.num_rows() + duplicates + page.rejected.len()) as u64);
+        if let Some(kept) = &mut self.rejected {
+            kept.extend(page.rejected.iter().cloned());
+        }
         self.run.ledger.page(self.entry, rows.num_rows(), duplicates, &observed, page.rejected);
         self.frontier = page.frontier;
         let end = match page.next {

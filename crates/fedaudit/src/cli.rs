@@ -28,6 +28,10 @@ pub(crate) enum Command {
     /// Ask one SQL question of all configured sources
     #[command(after_help = QUERY_HELP)]
     Query(Box<QueryArgs>),
+    /// Read into the store what the products would forget
+    Collect(crate::collect::CollectArgs),
+    /// Show what the store covers, and what it lacks
+    Coverage(crate::coverage::CoverageArgs),
     /// List the configured sources, prove access to them, or describe what one offers
     Sources(SourcesArgs),
     /// Describe the tables and their columns

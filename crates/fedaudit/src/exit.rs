@@ -47,7 +47,8 @@ impl Exit {
         Self::missing(receipt.streams.iter().any(is_lacking), partial)
     }
 
-    fn missing(missing: bool, partial: Partial) -> Self {
+    /// For whatever lacks something or not.
+    pub(crate) fn missing(missing: bool, partial: Partial) -> Self {
         match (missing, partial) {
             (false, _) | (true, Partial::Allow) => Self::Complete,
             (true, Partial::Warn) => Self::Partial,

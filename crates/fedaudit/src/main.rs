@@ -1,7 +1,9 @@
 //! The command line: arguments in, rows on stdout, everything else on stderr, and an exit code that scripts can trust.
 
 mod cli;
+mod collect;
 mod config;
+mod coverage;
 mod demo;
 mod exit;
 mod files;
@@ -61,6 +63,8 @@ async fn run(cli: Cli) -> Result<Exit> {
     match cli.command {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Query(arguments) => query::run(*arguments).await,
+        Command::Collect(arguments) => collect::run(arguments).await,
+        Command::Coverage(arguments) => coverage::run(arguments).await,
         Command::Sources(arguments) => sources::run(arguments).await,
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Plugin(arguments) => plugin::run(arguments).await,
@@ -93,7 +97,7 @@ fn report(error: &Error) {
 
 fn log(verbose: u8) -> Result<()> {
     let default = match verbose {
-        0 => "warn",
+        0 => "warn,deltalake_core=error",
         1 => "fedaudit=info,fedaudit_core=info,fedaudit_transport=info,warn",
         _ => "fedaudit=debug,fedaudit_core=debug,fedaudit_transport=debug,info",
     };

@@ -44,12 +44,12 @@ pub(crate) async fn run(arguments: QueryArgs) -> Result<Exit> {
 async fn ask(arguments: &QueryArgs, sql: String, receipt: &mut Receipt, interrupts: &mut Interrupts) -> Result<Exit> {
     receipt.sql = sql;
     if arguments.stored {
-        return Err(Error::new(ErrorKind::Unsupported, "--stored: this version does not collect rows")
+        return Err(Error::new(ErrorKind::Unsupported, "--stored: this version answers no questions from the store")
             .hint("leave it out: the products themselves are asked"));
     }
     let configured = config::load(&arguments.config)?;
     if configured.config.store.is_some() {
-        tracing::warn!("'store' is configured, but this version asks the products only; nothing is collected");
+        tracing::warn!("'store' is configured, but this version answers questions from the products only");
     }
     let question = question(arguments, &receipt.sql, &configured.config)?;
     receipt.sql.clone_from(&question.sql);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests may panic")]
 
+mod collecting;
 mod files;
 mod manners;
 mod plugins;
