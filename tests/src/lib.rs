@@ -4,4 +4,4 @@
 pub mod faults;
 mod sources;
 
-pub use sources::{AfterTheHistory, TO, read_config, source};
+pub use sources::{AfterTheHistory, TO, behind, read_config, source};

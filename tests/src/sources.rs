@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fedaudit_core::{AuditSource, Clock, Error, ErrorKind, Plugin, Result, Time};
 use fedaudit_engine::Source;
@@ -10,6 +10,12 @@ use toml::{Table, Value};
 
 /// End of every history in the tests. The worlds are the same in every run because the clock is ours, too.
 pub const TO: i64 = 1_795_317_601_000_000;
+
+/// How far the products' clocks have to be behind the machine's to be right by this one: what they keep is counted from theirs.
+pub fn behind() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_micros(TO as u64 + 600_000_000))
+}
 
 /// A clock that runs as the real one does, but stands ten minutes after the end of the history when a test begins.
 #[derive(Debug)]

@@ -4,11 +4,17 @@ mod live;
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
+use std::future::{Ready, ready};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::DATE;
+use axum::middleware::map_response;
+use axum::response::Response;
 use tokio::task::AbortHandle;
 
 use self::live::{At, Live};
@@ -36,6 +42,8 @@ pub struct DemoOptions {
     pub list_reader: bool,
     /// What goes wrong in front of them.
     pub faults: Option<Faults>,
+    /// How far the products' clocks are behind this machine's, as their answers tell.
+    pub behind: Duration,
     /// Time between two logins at each product while they run; none if nothing happens any more.
     pub live: Option<Duration>,
 }
@@ -151,7 +159,7 @@ impl Demo {
 
     /// Starts the products of a world that is already there.
     pub async fn start_world(world: Arc<World>, options: DemoOptions) -> io::Result<Self> {
-        let DemoOptions { latency, list_reader, faults, live: _ } = options;
+        let DemoOptions { latency, list_reader, faults, behind, live: _ } = options;
         let (log, secrets, authority) = (RequestLog::default(), Secrets::new()?, Authority::new()?);
         let truenas = truenas::Options {
             username: TRUENAS_READER.to_owned(),
@@ -191,11 +199,12 @@ impl Demo {
             sps: sps::StandIn::new(Arc::clone(&world), sps),
         };
         let front = |product| faults.as_ref().map(|faults| faults.front(product));
+        let dated = |router: Router| if behind.is_zero() { router } else { router.layer(map_response(dating(behind))) };
         let servers = Servers {
-            truenas: serve_behind(front(Product::TrueNas), products.truenas.router(), &authority).await?,
-            vsphere: serve_behind(front(Product::Vsphere), products.vsphere.router(), &authority).await?,
-            sps: serve_behind(front(Product::Sps), products.sps.router(), &authority).await?,
-            canvas: serve_behind(front(Product::Canvas), products.canvas.router(), &authority).await?,
+            truenas: serve_behind(front(Product::TrueNas), dated(products.truenas.router()), &authority).await?,
+            vsphere: serve_behind(front(Product::Vsphere), dated(products.vsphere.router()), &authority).await?,
+            sps: serve_behind(front(Product::Sps), dated(products.sps.router()), &authority).await?,
+            canvas: serve_behind(front(Product::Canvas), dated(products.canvas.router()), &authority).await?,
         };
         Ok(Self { world, log, servers, products, secrets, authority, live: None })
     }
@@ -267,6 +276,17 @@ impl Demo {
             ("sps-1", self.servers.sps.origin.as_str()),
             ("lms", self.servers.canvas.origin.as_str()),
         ]
+    }
+}
+
+/// Gives answers the time of a clock that is behind.
+fn dating(behind: Duration) -> impl Fn(Response) -> Ready<Response> + Clone {
+    move |mut response: Response| {
+        let date = httpdate::fmt_http_date(SystemTime::now() - behind);
+        if let Ok(date) = HeaderValue::from_str(&date) {
+            response.headers_mut().insert(DATE, date);
+        }
+        ready(response)
     }
 }
 

@@ -132,7 +132,7 @@ impl Lab {
         patience: Duration,
         through: Through,
     ) -> Result<Self> {
-        let options = DemoOptions { faults, ..DemoOptions::default() };
+        let options = DemoOptions { faults, behind: crate::sources::behind(), ..DemoOptions::default() };
         let demo = Demo::start_world(Arc::clone(world), options).await.map_err(|error| internal(&error))?;
         let folder = TempDir::new().map_err(|error| internal(&error))?;
         let engine = answers::engine(&demo, folder.path(), rows, patience, through)?;

@@ -8,7 +8,7 @@ use fedaudit_core::{Receipt, Result, Status, StreamReceipt, Time, Window};
 use fedaudit_engine::{Engine, Options, Question, Source};
 use fedaudit_testkit::{Demo, DemoOptions, LogEntry, Settings};
 pub(crate) use fedaudit_tests::TO;
-use fedaudit_tests::{AfterTheHistory, read_config};
+use fedaudit_tests::{AfterTheHistory, behind, read_config};
 use tempfile::TempDir;
 use toml::Table;
 
@@ -26,7 +26,7 @@ pub(crate) fn small(seed: u64) -> Settings {
 
 impl Lab {
     pub(crate) async fn start(settings: Settings) -> Self {
-        let demo = Demo::start(settings, DemoOptions::default()).await.unwrap();
+        let demo = Demo::start(settings, DemoOptions { behind: behind(), ..DemoOptions::default() }).await.unwrap();
         let folder = TempDir::new().unwrap();
         let path = demo.write_config(folder.path()).unwrap();
         Self { demo, tables: read_config(&path).unwrap(), folder }

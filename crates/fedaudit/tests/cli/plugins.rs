@@ -239,3 +239,53 @@ fn what_is_wrong_in_the_configuration_is_told_before_anything_is_asked() {
         assert!(err(&asked).contains(words), "{to}: {}", err(&asked));
     }
 }
+
+/// The plugin in C, compiled as its README says.
+fn plugin_in_c(folder: &Path) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let library = folder.join("event-file.so");
+    let mut cc = std::process::Command::new("cc");
+    cc.args(["-std=c11", "-Wall", "-Wextra", "-O2", "-shared", "-fPIC", "-I"]);
+    cc.arg(root.join("crates/fedaudit-plugin/include")).arg(root.join("examples/plugin-c/plugin.c"));
+    assert!(cc.arg("-o").arg(&library).status().unwrap().success(), "{cc:?}");
+    library
+}
+
+#[test]
+fn a_plugin_in_c_is_checked_and_joins_with_built_in_sources() {
+    let demo = Demo::start(9, 2000);
+    let library = plugin_in_c(demo.folder.path());
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/plugin-c/fixtures");
+    for isolation in ["process", "none"] {
+        let (library, fixtures) = (library.to_str().unwrap(), fixtures.to_str().unwrap());
+        let checked = run(&["plugin", "check", library, "--fixtures", fixtures, "--isolation", isolation]);
+        assert_eq!(checked.status.code(), Some(0), "{}{}", out(&checked), err(&checked));
+        assert!(out(&checked).contains("31 passed, 0 failed"), "{}", out(&checked));
+        assert!(out(&checked).contains("U72  skipped  the product is not asked over HTTP"), "{}", out(&checked));
+    }
+    // Somebody who logged in over the gateway at the door as well.
+    let who = json(&demo.query(
+        "SELECT user_name FROM sessions WHERE product = 'sps' AND user_name IS NOT NULL LIMIT 1",
+        &["--all-time", "--format", "json"],
+    ));
+    let who = who["rows"][0]["user_name"].as_str().unwrap().to_owned();
+    let door = demo.path("door.jsonl");
+    fs::write(
+        &door,
+        format!(
+            r#"{{"id": "1", "time": "2026-01-05T08:00:00Z", "what": "login", "result": "ok", "user": "{who}"}}{}"#,
+            "\n"
+        ),
+    )
+    .unwrap();
+    let config = demo.changed("door.toml", |config| {
+        let (library, door) = (library.display(), door.display());
+        format!("{config}\n[plugins]\nlibraries = ['{library}']\n\n[[source]]\nname = 'door'\ntype = 'event-file'\nfile = '{door}'\n")
+    });
+    let sql = "SELECT DISTINCT door.user_name, door.action, gateway.product FROM events door \
+               JOIN sessions gateway ON gateway.user_name = door.user_name AND gateway.product = 'sps' \
+               WHERE door.source = 'door'";
+    let asked = run(&["query", "--config", config.to_str().unwrap(), "--all-time", "--format", "json", sql]);
+    let wanted = serde_json::json!([{"user_name": who, "action": "auth.login", "product": "sps"}]);
+    assert_eq!(json(&asked)["rows"], wanted, "{}", err(&asked));
+}
