@@ -87,7 +87,7 @@ pub(crate) struct DemoArgs {
     pub(crate) latency_ms: u64,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ConfigArgs {
     /// Configuration file [default: ./fedaudit.toml, else fedaudit/fedaudit.toml in the user's configuration folder]
     #[arg(long, value_name = "FILE", env = "FEDAUDIT_CONFIG", hide_env_values = true)]

@@ -1,5 +1,6 @@
 //! The ways in which somebody asks the program to end early. Every one of them still logs out.
 
+use fedaudit_core::{Error, ErrorKind, Result};
 use tokio::task::AbortHandle;
 
 /// Ctrl-C, and the signals of a service manager and of a closing terminal. From its making on, they are heard here and end
@@ -42,6 +43,21 @@ impl Interrupts {
     #[cfg(not(unix))]
     pub(crate) async fn requested(&mut self) {
         let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+impl Interrupts {
+    /// Does something that may take its time, such as loading plugins, unless somebody asks to end first.
+    pub(crate) async fn unless<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        tokio::select! {
+            done = tokio::task::spawn_blocking(work) => {
+                done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, error.to_string())))
+            }
+            () = self.requested() => Err(Error::new(ErrorKind::Unavailable, "interrupted")),
+        }
     }
 }
 

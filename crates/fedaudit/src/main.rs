@@ -47,7 +47,12 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(cli));
+            // Whoever interrupted does not wait for a plugin that takes its time.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(error) => Err(Error::new(ErrorKind::Internal, format!("cannot start: {error}"))),
     };
     match outcome {

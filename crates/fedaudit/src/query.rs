@@ -47,7 +47,8 @@ async fn ask(arguments: &QueryArgs, sql: String, receipt: &mut Receipt, interrup
         return Err(Error::new(ErrorKind::Unsupported, "--stored: this version answers no questions from the store")
             .hint("leave it out: the products themselves are asked"));
     }
-    let configured = config::load(&arguments.config)?;
+    let config = arguments.config.clone();
+    let configured = interrupts.unless(move || config::load(&config)).await?;
     if configured.config.store.is_some() {
         tracing::warn!("'store' is configured, but this version answers questions from the products only");
     }

@@ -122,7 +122,9 @@ fn library() -> PathBuf {
 /// Processor time of this process, of its children that run, and of those that ended.
 fn processor_seconds() -> f64 {
     let own = std::process::id().to_string();
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    // Numbers only: /proc/self is this process once more.
+    let is_number = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.parse::<u32>().is_ok());
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().filter(|entry| is_number(&entry.file_name()));
     let lines = processes.filter_map(|process| std::fs::read_to_string(process.path().join("stat")).ok());
     let ticks: f64 = lines
         .filter_map(|line| {

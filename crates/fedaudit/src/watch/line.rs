@@ -13,6 +13,9 @@ const COLUMNS: &[(&str, usize)] = &[("source", 10), ("action", 18), ("outcome", 
 /// The first of these that is known ends the line.
 const ABOUT: &[&str] = &["target_name", "operation", "message", "event_code"];
 
+/// So much of it is shown.
+const LONGEST: usize = 60;
+
 /// One line for each row.
 pub(super) fn lines(rows: &RecordBatch, late: bool) -> Result<String> {
     let times = rows.column_by_name("time").and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
@@ -29,8 +32,16 @@ pub(super) fn lines(rows: &RecordBatch, late: bool) -> Result<String> {
         for (name, width) in COLUMNS {
             let _ = write!(lines, "  {:<width$}", text(name, row).as_deref().unwrap_or("-"));
         }
-        let about = ABOUT.iter().find_map(|name| text(name, row)).unwrap_or_default();
+        let about = cut(ABOUT.iter().find_map(|name| text(name, row)).unwrap_or_default());
         let _ = writeln!(lines, "  {about}{}", if late { "  (late)" } else { "" });
     }
     Ok(lines)
+}
+
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }

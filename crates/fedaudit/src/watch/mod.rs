@@ -38,7 +38,8 @@ pub(crate) async fn run(arguments: WatchArgs) -> Result<Exit> {
         quiet_after: span(&arguments.quiet_after).map_err(|error| error.at("--quiet-after"))?,
     };
     let mut interrupts = Interrupts::listen();
-    let configured = config::load(&arguments.config)?;
+    let config = arguments.config.clone();
+    let configured = interrupts.unless(move || config::load(&config)).await?;
     let (mut state, memory) = match &arguments.state {
         Some(path) => State::open(path).map(|(state, memory)| (Some(state), memory))?,
         None => (None, Memory::default()),

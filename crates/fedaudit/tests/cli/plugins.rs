@@ -289,3 +289,18 @@ fn a_plugin_in_c_is_checked_and_joins_with_built_in_sources() {
     let wanted = serde_json::json!([{"user_name": who, "action": "auth.login", "product": "sps"}]);
     assert_eq!(json(&asked)["rows"], wanted, "{}", err(&asked));
 }
+
+#[test]
+fn an_interrupt_ends_what_waits_for_a_library() {
+    let folder = tempfile::tempdir().unwrap();
+    let config =
+        beside(folder.path(), "hangs in build", &format!("isolation = 'none'\nlibraries = ['{}']", odd().display()));
+    let mut asking = crate::command(&["query", "--config", config.to_str().unwrap(), "--all-time", BY_SOURCE]);
+    let mut asking = asking.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let begun = std::time::Instant::now();
+    let number = rustix::process::Pid::from_raw(asking.id() as i32).unwrap();
+    rustix::process::kill_process(number, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(asking.wait().unwrap().code(), Some(1));
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+}
