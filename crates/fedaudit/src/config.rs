@@ -9,7 +9,7 @@ use fedaudit_engine::{Engine, Options, Source};
 use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Value};
 use figment::{Figment, error::Kind};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::{ConfigArgs, Partial};
 use crate::plugins::{Plugins, Settings};
@@ -107,12 +107,16 @@ pub(crate) fn sources_of(kind: &str, path: &Path) -> Result<Vec<(String, serde_j
         let mut source = configuration(table, folder).map_err(|(_, error)| error.at(path.display()))?;
         if source.kind == kind {
             source.settings.remove("isolation");
-            let settings = serde_json::to_value(&source.settings)
-                .map_err(|error| Error::new(ErrorKind::Internal, format!("settings as JSON: {error}")))?;
-            sources.push((source.name, settings));
+            sources.push((source.name, json(&source.settings)?));
         }
     }
     Ok(sources)
+}
+
+/// Settings as a library takes them.
+pub(crate) fn json(settings: &impl Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(settings)
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("settings as JSON: {error}")))
 }
 
 fn read(path: &Path) -> Result<(Config, &Path)> {

@@ -91,11 +91,7 @@ async fn from_fixtures(plugin: RuntimePlugin, arguments: &CheckArgs) -> Result<E
         None => fixtures_above(&arguments.library)?,
     };
     let info = plugin.info().clone();
-    let subject = Subject::new(info, move |settings| {
-        let settings = serde_json::to_value(settings)
-            .map_err(|error| Error::new(ErrorKind::Internal, format!("settings as JSON: {error}")))?;
-        plugin.build("subject", &settings)
-    });
+    let subject = Subject::new(info, move |settings| plugin.build("subject", &config::json(&settings)?));
     let mut suite = Fixtures::read(&folder)?.suite(subject)?;
     for wanted in &arguments.cases {
         let case = all_cases().iter().find(|case| case.id.eq_ignore_ascii_case(wanted)).ok_or_else(|| {

@@ -11,7 +11,7 @@ use figment::value::{Dict, Value};
 
 pub(crate) use self::found::{Found, Isolation, RuntimePlugin, Settings, load, serve};
 use self::unbuilt::Unbuilt;
-use crate::config::wrong;
+use crate::config::{json, wrong};
 
 type Build = fn(&str, Value) -> Result<Arc<dyn AuditSource>>;
 type Describe = fn() -> PluginInfo;
@@ -85,8 +85,7 @@ impl Plugins {
             // One of them may be what was meant.
             None => Err(all_refused(kind, &refused)),
             Some(library) => {
-                let settings = serde_json::to_value(&table)
-                    .map_err(|error| Error::new(ErrorKind::Internal, format!("settings as JSON: {error}")))?;
+                let settings = json(&table)?;
                 library.run(isolation, &self.settings).and_then(|plugin| plugin.build(name, &settings))
             }
         };
