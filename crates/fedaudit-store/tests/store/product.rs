@@ -40,6 +40,14 @@ pub(crate) struct State {
     pub(crate) fingerprint: Option<String>,
 }
 
+impl State {
+    /// What waits to be written and is by now as old as this second will not be: no record comes later than the stream
+    /// says one may.
+    pub(crate) fn forget_late(&mut self, second: i64) {
+        self.meanwhile.iter_mut().for_each(|records| records.retain(|record| record.second > second));
+    }
+}
+
 impl Product {
     pub(crate) fn new(page: usize, lateness_s: u64, history_s: Option<u64>) -> Arc<Self> {
         let stream = StreamInfo {
