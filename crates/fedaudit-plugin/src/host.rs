@@ -4,6 +4,7 @@
 //! rows that are not as agreed are that source's errors. Whoever trusts a library less runs it in a process of its own.
 
 mod complete;
+pub(crate) mod content;
 pub(crate) mod file;
 pub(crate) mod import;
 pub(crate) mod running;
@@ -45,6 +46,16 @@ pub struct LoadedPlugin {
     functions: Functions,
     /// What follows when a call has to be left behind.
     left_behind: fn(),
+    look: Look,
+}
+
+/// Who looks at the values of rows before anybody reads them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Whoever takes them from the library.
+    Here,
+    /// Whoever they are passed on to.
+    Later,
 }
 
 /// A table that has everything.
@@ -96,13 +107,20 @@ impl LoadedPlugin {
         if info.kind.is_empty() {
             return Err(unusable("its type is empty"));
         }
-        Ok(Self { path, info, functions, left_behind: || {} })
+        Ok(Self { path, info, functions, left_behind: || {}, look: Look::Here })
     }
 
     /// The same, with something to do when a call did not come back and is left behind.
     #[cfg(unix)]
     pub(crate) fn or_else(mut self, left_behind: fn()) -> Self {
         self.left_behind = left_behind;
+        self
+    }
+
+    /// The same for a process that passes rows on: where they arrive they are looked at anyhow.
+    #[cfg(unix)]
+    pub(crate) fn passing_rows_on(mut self) -> Self {
+        self.look = Look::Later;
         self
     }
 
@@ -129,7 +147,7 @@ impl LoadedPlugin {
             })?;
             Ok((Shared(source), info))
         })?;
-        let loaded = LoadedSource::new(functions, source, read(&info, "SourceInfo")?, self.left_behind);
+        let loaded = LoadedSource::new(functions, source, read(&info, "SourceInfo")?, self.left_behind, self.look);
         plausible(loaded.info())?;
         Ok(Box::new(loaded))
     }

@@ -11,6 +11,7 @@ mod ending;
 mod frame;
 mod fresh;
 mod parent;
+mod rows;
 
 /// Status of a child that ends because a call of its library did not come back.
 const HANGS: i32 = 70;

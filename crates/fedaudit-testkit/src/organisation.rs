@@ -43,7 +43,7 @@ pub struct Settings {
     /// Share of login attempts that fail.
     pub failure_rate: f64,
     /// The one product that all records are of, by its word in the tables; none for all products.
-    pub only: Option<&'static str>,
+    pub only: Option<String>,
 }
 
 impl Settings {
@@ -220,7 +220,7 @@ impl World {
             events: Vec::with_capacity(settings.events + settings.events / 8),
             sessions: Vec::new(),
         };
-        let share = |product: &str, percent: usize, of_product: usize| match settings.only {
+        let share = |product: &str, percent: usize, of_product: usize| match settings.only.as_deref() {
             None => settings.events * percent / 100,
             Some(only) if only == product => settings.events * percent / of_product,
             Some(_) => 0,

@@ -73,6 +73,12 @@ pub(crate) struct DemoArgs {
     /// Roughly how many events its history has
     #[arg(long, default_value_t = 20_000, value_name = "N")]
     pub(crate) events: usize,
+    /// All of them at one product
+    #[arg(long, value_name = "PRODUCT", value_parser = ["truenas", "vsphere", "sps", "canvas"])]
+    pub(crate) only: Option<String>,
+    /// Ask nothing itself, and only wait for the questions of others
+    #[arg(long, requires = "hold")]
+    pub(crate) no_tour: bool,
     /// Write what really happened to a JSON file
     #[arg(long, value_name = "FILE")]
     pub(crate) truth: Option<PathBuf>,

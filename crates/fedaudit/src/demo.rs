@@ -48,7 +48,8 @@ pub(crate) async fn run(arguments: DemoArgs) -> Result<Exit> {
     let now = SystemClock.now();
     // The history ends before the demo starts, so that nothing changes while it is looked at.
     let to = now.seconds() - 60;
-    let settings = Settings { events: arguments.events, ..Settings::new(arguments.seed, to * 1_000_000) };
+    let settings =
+        Settings { events: arguments.events, only: arguments.only, ..Settings::new(arguments.seed, to * 1_000_000) };
     let live = arguments.live.as_deref().map(span).transpose().map_err(|error| error.at("--live"))?;
     let latency = Duration::from_millis(arguments.latency_ms);
     let options = DemoOptions { latency, live, ..DemoOptions::default() };
@@ -71,7 +72,9 @@ pub(crate) async fn run(arguments: DemoArgs) -> Result<Exit> {
         demo.origins().map(|(name, origin)| format!("{name} at {origin}")).join(", ")
     ));
     let window = Window { from: Time::from_seconds(demo.world.from / 1_000_000), to: Time::from_seconds(to) };
-    tour(&config, window, &mut interrupts).await?;
+    if !arguments.no_tour {
+        tour(&config, window, &mut interrupts).await?;
+    }
     if arguments.hold {
         let shown = arguments.config_out.as_deref().unwrap_or(&config);
         say("");

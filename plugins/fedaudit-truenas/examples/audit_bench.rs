@@ -18,7 +18,8 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let records: usize = arguments.next().map_or(200_000, |text| text.parse().unwrap());
     if arguments.next().is_some() {
-        let world = World::generate(&Settings { events: records, only: Some("truenas"), ..Settings::new(1, TO) });
+        let world =
+            World::generate(&Settings { events: records, only: Some("truenas".into()), ..Settings::new(1, TO) });
         let count = world.truenas.middleware.len() + world.truenas.smb.len();
         let options = Options { api_key: Some(KEY.to_owned()), ..Options::default() };
         let router = StandIn::new(Arc::new(world), options).router();

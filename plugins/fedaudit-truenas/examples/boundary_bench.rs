@@ -36,7 +36,7 @@ fn main() {
 }
 
 fn stand_in(records: usize) {
-    let world = World::generate(&Settings { events: records, only: Some("truenas"), ..Settings::new(1, TO) });
+    let world = World::generate(&Settings { events: records, only: Some("truenas".into()), ..Settings::new(1, TO) });
     let count = world.truenas.middleware.len() + world.truenas.smb.len();
     let options = Options { api_key: Some(KEY.to_owned()), ..Options::default() };
     let router = StandIn::new(Arc::new(world), options).router();

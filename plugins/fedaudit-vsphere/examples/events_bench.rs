@@ -17,7 +17,7 @@ fn main() {
     let events: usize = arguments.next().map_or(200_000, |text| text.parse().unwrap());
     let protocol = arguments.next().unwrap_or_else(|| "soap".into());
     if protocol == "serve" {
-        let settings = Settings { events, only: Some("vsphere"), ..Settings::new(1, 1_795_300_000_000_000) };
+        let settings = Settings { events, only: Some("vsphere".into()), ..Settings::new(1, 1_795_300_000_000_000) };
         let mut world = World::generate(&settings);
         world.vsphere.events.truncate(events);
         let count = world.vsphere.events.len();

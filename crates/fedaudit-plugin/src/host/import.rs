@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi};
 use arrow_array::{Array as _, RecordBatch, StructArray};
+use arrow_schema::DataType;
 use fedaudit_core::columns::Table;
 use fedaudit_core::rows::{EVENTS, SESSIONS};
 use fedaudit_core::{Error, ErrorKind, Result, StreamKind};
 
-use super::complete::completed;
-use super::shape;
+use super::complete::{completed, is_complete};
+use super::{Look, content, shape};
 
 /// The table that a stream fills.
 pub(crate) fn table(kind: StreamKind) -> &'static Table {
@@ -26,6 +27,7 @@ pub(super) fn rows(
     array: FFI_ArrowArray,
     kind: StreamKind,
     source_key: &str,
+    look: Look,
 ) -> Result<RecordBatch> {
     if array.is_released() {
         return Err(wrong("there are none, not even none of them".into()));
@@ -36,12 +38,17 @@ pub(super) fn rows(
         // SAFETY: structures of the C Data Interface, as the interface demands.
         let mut data = unsafe { from_ffi(array, schema) }?;
         data.align_buffers();
-        data.validate_full()?;
+        data.validate()?;
+        // Columns that are missing are made of what the others say.
+        let is_complete = matches!(data.data_type(), DataType::Struct(fields) if is_complete(fields, kind));
+        if look == Look::Here || !is_complete {
+            content::check(&data)?;
+        }
         Ok::<_, arrow_schema::ArrowError>(data)
     }));
     let data =
         imported.map_err(|_| wrong("they contradict themselves".into()))?.map_err(|error| wrong(error.to_string()))?;
-    if !matches!(data.data_type(), arrow_schema::DataType::Struct(_)) {
+    if !matches!(data.data_type(), DataType::Struct(_)) {
         return Err(wrong(format!("they are of type {}, not a struct of columns", data.data_type())));
     }
     let rows = StructArray::from(data);

@@ -7,12 +7,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arrow_buffer::Buffer;
 use fedaudit_core::{AuditSource, Clock, Context, Error, ErrorKind, Meter, MeterReading, Result, Time};
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::Notify;
 
 use super::frame::{self, Answer, Question, What};
 use super::parent::Limits;
+use super::rows::body_of;
 use super::{HANGS, confine};
 use crate::abi::{Host, Slice};
 use crate::guest::log::forward;
@@ -40,7 +42,8 @@ pub fn serve(library: &Path, allowed: Option<&[String]>, limits: Limits, level: 
     forward(Some(HOST.get_or_init(|| Host { size: size_of::<Host>(), max_level: level, log: Some(log) })));
     let mut questions = BufReader::new(std::io::stdin());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(broken)?;
-    let load = || Ok(LoadedPlugin::load(library, allowed)?.or_else(|| std::process::exit(HANGS)));
+    // The host looks at the rows: it would not believe that somebody here did.
+    let load = || Ok(LoadedPlugin::load(library, allowed)?.or_else(|| std::process::exit(HANGS)).passing_rows_on());
     let mut plugin: Option<LoadedPlugin> = None;
     let mut serving: Option<Arc<Serving>> = None;
     while let Some((question, _)) = frame::read(&mut questions).map_err(broken)? {
@@ -138,7 +141,7 @@ impl Serving {
         }
     }
 
-    async fn done(&self, cx: &Context, what: What) -> Result<(serde_json::Value, Vec<u8>)> {
+    async fn done(&self, cx: &Context, what: What) -> Result<(serde_json::Value, Vec<Buffer>)> {
         let unwritable = |error: serde_json::Error| Error::new(ErrorKind::Internal, error.to_string());
         match what {
             What::Check => Ok((serde_json::to_value(self.source.check(cx).await?).map_err(unwritable)?, Vec::new())),
@@ -148,14 +151,14 @@ impl Serving {
             }
             What::Fetch(request) => {
                 let (rest, rows) = PageRest::of(self.source.fetch(cx, &request).await?);
-                Ok((serde_json::to_value(rest).map_err(unwritable)?, frame::body_of(&rows)?))
+                Ok((serde_json::to_value(rest).map_err(unwritable)?, body_of(&rows)?))
             }
         }
     }
 }
 
 /// A host that is gone needs no answers.
-fn say(answer: &Answer, body: &[u8]) {
+fn say(answer: &Answer, body: &[Buffer]) {
     let Some(answers) = ANSWERS.get() else { return };
     let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
     if frame::write(&mut *answers, answer, body).and_then(|()| answers.flush()).is_err() {

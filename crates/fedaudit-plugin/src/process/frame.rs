@@ -1,21 +1,15 @@
 //! What goes over the pipes.
 
-use std::io::{self, Read, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io::{self, IoSlice, Read, Write};
 
-use arrow_array::RecordBatch;
-use arrow_ipc::reader::StreamDecoder;
-use arrow_ipc::writer::StreamWriter;
-use fedaudit_core::{Error, ErrorKind, PageRequest, PluginInfo, Result, SourceInfo};
+use arrow_buffer::Buffer;
+use fedaudit_core::{Error, PageRequest, PluginInfo, SourceInfo};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Longest head and body: more is no page.
 const MOST_HEAD: u64 = 64 << 20;
 const MOST_BODY: u64 = 1 << 30;
-
-/// Bytes of a body besides its values: schema, lengths, padding.
-const ROOM_FOR_SCHEMA: usize = 1 << 16;
 
 /// From the host.
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,12 +62,20 @@ pub(super) enum Answer {
 }
 
 /// Writes one frame and flushes it.
-pub(super) fn write(pipe: &mut impl Write, head: &impl Serialize, body: &[u8]) -> io::Result<()> {
+pub(super) fn write(pipe: &mut impl Write, head: &impl Serialize, body: &[Buffer]) -> io::Result<()> {
     let head = serde_json::to_vec(head)?;
-    pipe.write_all(&(head.len() as u64).to_le_bytes())?;
-    pipe.write_all(&(body.len() as u64).to_le_bytes())?;
-    pipe.write_all(&head)?;
-    pipe.write_all(body)?;
+    let lengths = [head.len(), body.iter().map(Buffer::len).sum()].map(|length| (length as u64).to_le_bytes());
+    let mut pieces: Vec<IoSlice<'_>> = vec![IoSlice::new(lengths.as_flattened()), IoSlice::new(&head)];
+    pieces.extend(body.iter().map(|piece| IoSlice::new(piece)));
+    let mut pieces = &mut pieces[..];
+    while !pieces.is_empty() {
+        match pipe.write_vectored(pieces) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut pieces, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
     pipe.flush()
 }
 
@@ -104,26 +106,4 @@ fn take(pipe: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
     pipe.read_exact(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Rows as a body.
-pub(super) fn body_of(rows: &RecordBatch) -> Result<Vec<u8>> {
-    let broken = |error: arrow_schema::ArrowError| Error::new(ErrorKind::Internal, error.to_string()).at("rows");
-    // Room for all of it: a page has megabytes.
-    let room = rows.get_array_memory_size() + ROOM_FOR_SCHEMA;
-    let mut writer = StreamWriter::try_new(Vec::with_capacity(room), &rows.schema()).map_err(broken)?;
-    writer.write(rows).map_err(broken)?;
-    writer.finish().map_err(broken)?;
-    writer.into_inner().map_err(broken)
-}
-
-/// The rows of a body, validated, without a copy of their values.
-pub(super) fn rows_of(body: Vec<u8>) -> Result<RecordBatch> {
-    let wrong = |text: String| Error::new(ErrorKind::Malformed, text).at("the plugin's rows");
-    let mut bytes = arrow_buffer::Buffer::from_vec(body);
-    // Messages that contradict each other make arrow panic in places.
-    let decoded = catch_unwind(AssertUnwindSafe(|| StreamDecoder::new().decode(&mut bytes)));
-    let rows = decoded.map_err(|_| wrong("they contradict themselves".into()))?;
-    let rows = rows.map_err(|error| wrong(error.to_string()))?;
-    rows.ok_or_else(|| wrong("there are none, not even none of them".into()))
 }

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use super::ending::{Process, end};
 use super::frame::{self, Answer, Question, What};
 use super::fresh::{Fresh, START_LIMIT, log};
-use crate::host::import::as_agreed;
+use super::rows::rows_of;
 use crate::host::plausible;
 use crate::host::running::{GRACE, spawn};
 use crate::wire::{self, PageRest};
@@ -344,7 +344,7 @@ impl AuditSource for IsolatedSource {
             .ok_or_else(|| Error::new(ErrorKind::Internal, format!("there is no stream '{}'", request.stream)))?;
         let (rest, body) = self.own.call(cx, What::Fetch(request.clone())).await?;
         let rest: PageRest = understood(rest, "page")?;
-        Ok(rest.with(as_agreed(&frame::rows_of(body)?, stream.kind)?))
+        Ok(rest.with(rows_of(body, stream.kind)?))
     }
 
     async fn close(&self, cx: &Context) -> Result<()> {

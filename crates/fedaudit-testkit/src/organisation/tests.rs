@@ -168,7 +168,7 @@ fn the_truth_file_is_json() {
 
 #[test]
 fn a_world_of_one_product_has_records_of_no_other() {
-    let world = World::generate(&Settings { events: 4000, only: Some("vsphere"), ..Settings::new(5, TO) });
+    let world = World::generate(&Settings { events: 4000, only: Some("vsphere".into()), ..Settings::new(5, TO) });
     let count = world.vsphere.events.len();
     assert!((3000..6000).contains(&count), "{count}");
     let others = world.truenas.smb.len() + world.truenas.middleware.len() + world.canvas.events.len();
