@@ -16,7 +16,7 @@ pub(super) struct Plan {
     pub(super) asked: Window,
     /// To be read.
     pub(super) todo: Windows,
-    /// Wanted, never read, and gone at the product.
+    /// Wanted, never read, gone at the product, and not entered as gone yet.
     pub(super) forgotten: Windows,
     /// The product keeps nothing older, as far as that is known.
     pub(super) floor: Option<Time>,
@@ -53,7 +53,9 @@ impl Plan {
             }
         }
         let gone = floor.map_or(Windows::NONE, |floor| {
-            Windows::of(asked.intersect(&Window { from: None, to: Some(floor) })).without(&coverage.covered)
+            Windows::of(asked.intersect(&Window { from: None, to: Some(floor) }))
+                .without(&coverage.covered)
+                .without(&coverage.forgotten)
         });
         // What lay before the product's memory when it was first met was never ours to lose, unless somebody asked for it.
         let ours = if wanted.from.is_some() { Windows::of(asked) } else { after(first) };

@@ -7,6 +7,8 @@
 )]
 
 mod collecting;
+mod failing;
+mod faults;
 mod killed;
 mod made;
 mod product;

@@ -38,6 +38,10 @@ pub(crate) struct State {
     /// Records of these seconds cannot be decoded.
     pub(crate) broken: Vec<i64>,
     pub(crate) fingerprint: Option<String>,
+    /// Nobody answers.
+    pub(crate) dead: bool,
+    /// At the fetch of this number, a clock is set.
+    pub(crate) sets_clock: Option<(usize, Arc<Set>, i64)>,
 }
 
 impl State {
@@ -94,6 +98,9 @@ impl AuditSource for Product {
 
     async fn check(&self, cx: &Context) -> Result<SourceHealth> {
         let state = self.state.lock().unwrap();
+        if state.dead {
+            return Err(Error::new(ErrorKind::Unavailable, "nobody answers"));
+        }
         Ok(SourceHealth {
             fingerprint: state.fingerprint.clone(),
             server_time: Some(cx.now()),
@@ -110,6 +117,9 @@ impl AuditSource for Product {
         let meanwhile = self.state.lock().unwrap().meanwhile.pop();
         self.write(meanwhile.into_iter().flatten());
         let mut state = self.state.lock().unwrap();
+        if let Some((_, clock, second)) = state.sets_clock.take_if(|(at, ..)| *at == number) {
+            clock.to(second);
+        }
         if state.fails_at == Some(number) {
             state.fails_at = None;
             return Err(Error::new(ErrorKind::Unavailable, "gone"));

@@ -142,7 +142,10 @@ async fn a_store_of_another_form_is_refused() {
         std::fs::write(&mark, text).unwrap();
         let error = Writer::open(&place, clock.clone()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.to_string().contains(word), "{error:?}");
+        assert!(error.to_string().contains(word) && error.hint_text().is_some(), "{error:?}");
+        // Nor is it asked.
+        let error = fedaudit_store::Store::open(&place, clock.now()).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Unsupported && error.to_string().contains(word), "{error:?}");
     }
     std::fs::write(&mark, "{").unwrap();
     assert_eq!(Writer::open(&place, clock.clone()).await.unwrap_err().kind(), ErrorKind::Malformed);
