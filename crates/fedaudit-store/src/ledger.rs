@@ -19,6 +19,7 @@ use crate::windows::Windows;
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     streams: BTreeMap<(String, String), Coverage>,
+    aside: BTreeMap<(String, String), Aside>,
     setbacks: Setbacks,
     /// The latest that our clock showed since it was set back last, or ever.
     clock: Option<Time>,
@@ -40,7 +41,12 @@ pub struct Coverage {
     /// When it was read last.
     pub read_at: Option<Time>,
     /// What is entered as forgotten by the product.
-    pub(crate) forgotten: Windows,
+    pub forgotten: Windows,
+}
+
+/// What the ledger has to know of a stream besides.
+#[derive(Clone, Debug, Default)]
+struct Aside {
     /// How the last attempt failed, and when; none if it did not.
     failing: Option<(Failure, Time)>,
     /// Rows come no later than this after the fact.
@@ -180,14 +186,15 @@ impl Ledger {
 
     fn add_piece(&mut self, piece: &Piece<'_>, now: Time) {
         let key = (piece.source_key.to_owned(), piece.stream.to_owned());
+        let aside = self.aside.entry(key.clone()).or_default();
         let stream = self.streams.entry(key).or_default();
         if stream.read_at.is_none_or(|read_at| read_at <= piece.as_of) {
             piece.source.clone_into(&mut stream.source);
             stream.read_at = Some(piece.as_of);
             stream.retention_floor = piece.retention_floor.or(stream.retention_floor);
-            stream.failing = failure(piece.status, piece.error_kind, piece.covered).map(|how| (how, piece.as_of));
+            aside.failing = failure(piece.status, piece.error_kind, piece.covered).map(|how| (how, piece.as_of));
         }
-        stream.lateness = stream.lateness.max(piece.lateness);
+        aside.lateness = aside.lateness.max(piece.lateness);
         if piece.setbacks == self.setbacks.count() {
             self.clock = self.clock.max(Some(piece.fetched_at));
         }
@@ -223,9 +230,9 @@ impl Ledger {
         tracing::warn!(
             "the clock was set back: it shows {now}, and showed {before} when something was collected before"
         );
-        for stream in self.streams.values_mut() {
+        for (stream, aside) in self.streams.values_mut().zip(self.aside.values()) {
             stream.covered = stream.covered.intersect(&Windows::of(until(Some(now))));
-            stream.sealed = stream.sealed.intersect(&Windows::of(until(Some(now.minus(stream.lateness)))));
+            stream.sealed = stream.sealed.intersect(&Windows::of(until(Some(now.minus(aside.lateness)))));
         }
         Some(self.setbacks.add(now))
     }
@@ -238,9 +245,9 @@ impl Ledger {
         else {
             return false;
         };
-        let stream = self.streams.get(&(entry.source_key.clone(), entry.stream.clone()));
+        let stream = self.aside.get(&(entry.source_key.clone(), entry.stream.clone()));
         stream
-            .and_then(|stream| stream.failing.as_ref())
+            .and_then(|aside| aside.failing.as_ref())
             .is_some_and(|(before, since)| *before == how && (*since..since.plus(ENTERED_AGAIN)).contains(&entry.as_of))
     }
 

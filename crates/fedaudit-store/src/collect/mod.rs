@@ -79,7 +79,7 @@ pub async fn collect(
             notes.push(format!("{}: {error}", source.name));
         }
     }
-    let mut report = collected?;
+    let mut report = collected.map_err(|error| error.at(writer.place()))?;
     report.notes.extend(notes);
     report.streams.sort_by(|a, b| (&a.source, &a.stream).cmp(&(&b.source, &b.stream)));
     report.stopped = *stop.borrow();

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests may panic")]
 
 mod collecting;
+mod collecting_faults;
 mod files;
+mod following;
 mod manners;
 mod plugins;
 mod questions;
