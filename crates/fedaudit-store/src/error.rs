@@ -9,6 +9,9 @@ pub(crate) fn of_place(error: &object_store::Error) -> Error {
     use object_store::Error as Place;
     let text = flattened(error);
     match error {
+        _ if text.contains("NoSuchBucket") => {
+            Error::new(ErrorKind::NotFound, text).hint("make the bucket first, or write its name as it is")
+        }
         Place::NotFound { .. } => Error::new(ErrorKind::NotFound, text),
         Place::PermissionDenied { .. } => Error::new(ErrorKind::Denied, text)
             .hint("collecting needs the right to write there, asking the right to read"),

@@ -11,6 +11,7 @@ mod failing;
 mod faults;
 mod killed;
 mod made;
+mod moving;
 mod product;
 mod sql;
 mod writing;

@@ -7,6 +7,10 @@ mod collecting_faults;
 mod files;
 mod following;
 mod manners;
+#[cfg(unix)]
+mod object_store;
+#[cfg(unix)]
+mod other_readers;
 mod plugins;
 mod questions;
 mod range;
