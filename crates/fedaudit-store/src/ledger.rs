@@ -49,6 +49,8 @@ pub struct Coverage {
 struct Aside {
     /// How the last attempt failed, and when; none if it did not.
     failing: Option<(Failure, Time)>,
+    /// When it was read last: after how many setbacks of our clock, and what it showed.
+    last: Option<(u64, Time)>,
     /// Rows come no later than this after the fact.
     lateness: Duration,
 }
@@ -188,7 +190,10 @@ impl Ledger {
         let key = (piece.source_key.to_owned(), piece.stream.to_owned());
         let aside = self.aside.entry(key.clone()).or_default();
         let stream = self.streams.entry(key).or_default();
-        if stream.read_at.is_none_or(|read_at| read_at <= piece.as_of) {
+        // What was read after the clock was set back is later, whatever the clock said before.
+        let order = (piece.setbacks, piece.as_of);
+        if aside.last.is_none_or(|last| last <= order) {
+            aside.last = Some(order);
             piece.source.clone_into(&mut stream.source);
             stream.read_at = Some(piece.as_of);
             stream.retention_floor = piece.retention_floor.or(stream.retention_floor);
@@ -223,18 +228,26 @@ impl Ledger {
         self.setbacks.count()
     }
 
-    /// Compares our clock with what it showed before. If it was set back, nothing that was read until now counts for more
-    /// than could be seen by now; the mark that says so has to be committed.
-    pub(crate) fn look_at_clock(&mut self, now: Time) -> Option<(String, i64)> {
-        let before = self.clock.replace(now).filter(|before| *before > now)?;
+    /// The mark to commit if our clock shows less than it showed before.
+    pub(crate) fn setback(&self, now: Time) -> Option<(String, i64)> {
+        let before = self.clock.filter(|before| *before > now)?;
         tracing::warn!(
             "the clock was set back: it shows {now}, and showed {before} when something was collected before"
         );
+        Some(self.setbacks.next_mark(now))
+    }
+
+    /// Takes note of our clock, once the mark of a setback is committed: nothing that was read until then counts for more
+    /// than could be seen by now.
+    pub(crate) fn look_at_clock(&mut self, now: Time) {
+        if self.clock.replace(now).is_none_or(|before| before <= now) {
+            return;
+        }
         for (stream, aside) in self.streams.values_mut().zip(self.aside.values()) {
             stream.covered = stream.covered.intersect(&Windows::of(until(Some(now))));
             stream.sealed = stream.sealed.intersect(&Windows::of(until(Some(now.minus(aside.lateness)))));
         }
-        Some(self.setbacks.add(now))
+        self.setbacks.add(now);
     }
 
     /// Whether an entry says no more than the one before it: that a stream still fails as it did a little while ago.
@@ -245,8 +258,8 @@ impl Ledger {
         else {
             return false;
         };
-        let stream = self.aside.get(&(entry.source_key.clone(), entry.stream.clone()));
-        stream
+        let aside = self.aside.get(&(entry.source_key.clone(), entry.stream.clone()));
+        aside
             .and_then(|aside| aside.failing.as_ref())
             .is_some_and(|(before, since)| *before == how && (*since..since.plus(ENTERED_AGAIN)).contains(&entry.as_of))
     }

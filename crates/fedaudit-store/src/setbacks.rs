@@ -32,10 +32,14 @@ impl Setbacks {
         self.0.last().copied()
     }
 
-    /// Writes one down in memory; the mark has to be committed.
-    pub(crate) fn add(&mut self, now: Time) -> (String, i64) {
+    /// The mark of one more.
+    pub(crate) fn next_mark(&self, now: Time) -> (String, i64) {
+        (mark(self.0.len()), now.micros())
+    }
+
+    /// Takes note of one whose mark is committed.
+    pub(crate) fn add(&mut self, now: Time) {
         self.0.push(now);
-        (mark(self.0.len() - 1), now.micros())
     }
 
     /// The instants that can have been seen by whoever read after so many setbacks and before the others, rows of which come

@@ -78,13 +78,13 @@ impl Tables {
         ]
     }
 
-    /// How far each table of rows has been taken note of in the ledger.
-    fn marks(&self) -> Vec<(String, i64)> {
+    /// How far each table of rows has been taken note of in the ledger, once this fetch is entered.
+    fn marks(&self, entered: &str) -> Vec<(String, i64)> {
         [(&EVENTS_LAYOUT, &self.events), (&SESSIONS_LAYOUT, &self.sessions)]
             .map(|(layout, table)| {
                 let last = i64::try_from(table.version()).unwrap_or(i64::MAX);
-                let open = self.unentered.values().filter(|(name, _)| *name == layout.name());
-                (layout.name().to_owned(), open.map(|(_, before)| *before).min().unwrap_or(last).min(last))
+                let open = self.unentered.iter().filter(|(id, (name, _))| *name == layout.name() && *id != entered);
+                (layout.name().to_owned(), open.map(|(_, (_, before))| *before).min().unwrap_or(last).min(last))
             })
             .into()
     }
@@ -93,12 +93,13 @@ impl Tables {
         if !self.unentered.contains_key(&entry.fetch_id) && self.ledger.says_already(entry) {
             return Ok(());
         }
-        self.unentered.remove(&entry.fetch_id);
         let rows = records::coverage(std::slice::from_ref(entry))?;
         let adds = file::write(&self.coverage.files(), "", &rows).await?;
-        let mut marks = self.marks();
-        marks.extend(self.ledger.look_at_clock(now));
+        let mut marks = self.marks(&entry.fetch_id);
+        marks.extend(self.ledger.setback(now));
         self.coverage.commit(Change { adds, marks, ..Change::default() }).await?;
+        self.unentered.remove(&entry.fetch_id);
+        self.ledger.look_at_clock(now);
         self.ledger.add(entry, now);
         Ok(())
     }
@@ -159,9 +160,10 @@ impl Writer {
             identities,
             unentered: BTreeMap::new(),
         };
-        if let Some(setback) = tables.ledger.look_at_clock(now) {
+        if let Some(setback) = tables.ledger.setback(now) {
             tables.coverage.commit(Change { marks: vec![setback], ..Change::default() }).await?;
         }
+        tables.ledger.look_at_clock(now);
         let left = enter_what_is_left(&mut tables.coverage, &[&tables.events, &tables.sessions]).await?;
         for entry in &left {
             tables.ledger.add(entry, now);
@@ -259,8 +261,10 @@ impl Writer {
 
     /// Enters a window that was not read at all, for a reason that stands in the entry. A stream that goes on failing in the
     /// same way is entered once an hour.
-    pub async fn enter(&self, entry: Entry) -> Result<()> {
-        self.tables.lock().await.enter(&entry, self.clock.now()).await
+    pub async fn enter(&self, mut entry: Entry) -> Result<()> {
+        let mut tables = self.tables.lock().await;
+        entry.clock_setbacks = tables.ledger.setbacks();
+        tables.enter(&entry, self.clock.now()).await
     }
 
     /// Merges small files, and deletes those of no version that are old enough.

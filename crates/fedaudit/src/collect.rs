@@ -72,12 +72,19 @@ pub(crate) struct CollectArgs {
 
 pub(crate) async fn run(arguments: CollectArgs) -> Result<Exit> {
     let mut interrupts = Interrupts::listen();
-    let configured = config::load(&arguments.config)?;
+    let config = arguments.config.clone();
+    let configured = interrupts.unless(move || config::load(&config)).await?;
     let place = place(&configured.config)?;
     let wanted = wanted(&arguments)?;
     let every = every(&arguments)?;
     let engine = &configured.engine;
-    let writer = Writer::open(&place, engine.clock()).await?;
+    let writer = tokio::select! {
+        writer = Writer::open(&place, engine.clock()) => writer?,
+        // An object store that does not answer is asked for minutes.
+        () = interrupts.requested() => {
+            return Err(Error::new(ErrorKind::Unavailable, "interrupted before anything was read").at(&place));
+        }
+    };
     let (stopping, stop) = watch::channel(false);
     let work = async {
         let mut vacuumed: Option<Instant> = None;

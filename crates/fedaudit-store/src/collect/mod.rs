@@ -169,9 +169,9 @@ async fn jobs_of<'e>(
             report.streams.push(not_read(engine, writer, source, stream, plan.asked, &error).await?);
             continue;
         }
-        if !plan.forgotten.is_empty() {
-            tracing::warn!("{}/{}: the product has forgotten {}", source.name, stream.name, list(&plan.forgotten));
-            for gone in plan.forgotten.iter() {
+        if !plan.untold.is_empty() {
+            tracing::warn!("{}/{}: the product has forgotten {}", source.name, stream.name, list(&plan.untold));
+            for gone in plan.untold.iter() {
                 writer.enter(forgotten(engine, source, stream, &plan, gone)).await?;
             }
         } else if plan.is_urgent(now) {

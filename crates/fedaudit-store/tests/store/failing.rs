@@ -37,12 +37,14 @@ pub(crate) struct Failing {
     at: AtomicUsize,
     writes: AtomicUsize,
     written: Mutex<Vec<String>>,
+    /// The next write below this folder fails.
+    below: Mutex<Option<&'static str>>,
 }
 
 impl Failing {
     pub(crate) fn new(manner: Manner, at: usize) -> Arc<Self> {
-        let (writes, written) = (AtomicUsize::new(0), Mutex::default());
-        Arc::new(Self { inner: InMemory::new(), manner, at: AtomicUsize::new(at), writes, written })
+        let (writes, written, below) = (AtomicUsize::new(0), Mutex::default(), Mutex::default());
+        Arc::new(Self { inner: InMemory::new(), manner, at: AtomicUsize::new(at), writes, written, below })
     }
 
     /// Somebody made room.
@@ -53,6 +55,11 @@ impl Failing {
     /// Whether it came to the write that fails.
     pub(crate) fn has_failed(&self) -> bool {
         self.writes.load(SeqCst) >= self.at.load(SeqCst)
+    }
+
+    /// The next write below a folder fails.
+    pub(crate) fn fail_below(&self, folder: &'static str) {
+        *self.below.lock().unwrap() = Some(folder);
     }
 
     /// How often something below was written.
@@ -75,6 +82,9 @@ impl fmt::Display for Failing {
 impl ObjectStore for Failing {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.written.lock().unwrap().push(location.to_string());
+        if self.below.lock().unwrap().take_if(|folder| location.as_ref().starts_with(*folder)).is_some() {
+            return Err(full());
+        }
         let (number, at) = (self.writes.fetch_add(1, SeqCst) + 1, self.at.load(SeqCst));
         match self.manner {
             Manner::Full if number >= at => Err(full()),

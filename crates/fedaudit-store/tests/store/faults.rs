@@ -7,27 +7,36 @@ use std::sync::Arc;
 
 use fedaudit_core::{Clock as _, Error, ErrorKind, Rejected, Result, Time};
 use fedaudit_store::collect::{Progress, Report, Wanted, collect, never};
-use fedaudit_store::{Place, Store, Writer};
+use fedaudit_store::{Place, Store, Tidied, Writer};
 
 use crate::collecting::{run, since};
 use crate::failing::{Failing, MANNERS, Manner};
-use crate::made::{SOURCE_KEY, Set, reading, receipt, record, window};
+use crate::made::{SECOND, SOURCE_KEY, Set, reading, receipt, record, rows, window};
 use crate::product::{Product, STREAM};
 use crate::sql::Opened;
 
-/// Like `run`, and tidies afterwards; whatever fails is the result.
-async fn attempt(product: &Arc<Product>, clock: &Arc<Set>, place: &Place) -> Result<Report> {
+/// Collects piece by piece and merges the files of the pieces; whatever fails is the result.
+async fn attempt(product: &Arc<Product>, clock: &Arc<Set>, place: &Place) -> Result<(Report, Tidied)> {
     let writer = Writer::open(place, Arc::clone(clock) as _).await?.with_buffer(10_000);
-    let report = collect(&product.engine(clock), &writer, &since(9_000), &Progress::default(), never()).await?;
-    writer.tidy().await?;
-    Ok(report)
+    let engine = product.engine(clock);
+    let mut report = Report::default();
+    for piece in 1..=PIECES {
+        let to = (piece < PIECES).then(|| Time::from_micros((9_000 + piece * 8_000) * SECOND));
+        let wanted = Wanted { to, ..since(9_000) };
+        let of_piece = collect(&engine, &writer, &wanted, &Progress::default(), never()).await?;
+        report.streams.extend(of_piece.streams);
+    }
+    Ok((report, writer.tidy().await?))
 }
 
-/// Thirty records, of which two cannot be decoded, over ten days: several windows, several files.
+/// As many files are worth merging.
+const PIECES: i64 = 8;
+
+/// Thirty records of one day, of which two cannot be decoded.
 fn some_product() -> Arc<Product> {
     let product = Product::new(7, 60, None);
-    product.write((0..30).map(|id| record(id, 10_000 + id as i64 * 30_000)));
-    product.change(|state| state.broken = vec![10_000 + 3 * 30_000, 10_000 + 20 * 30_000]);
+    product.write((0..30).map(|id| record(id, 10_000 + id as i64 * 2_400)));
+    product.change(|state| state.broken = vec![10_000 + 3 * 2_400, 10_000 + 20 * 2_400]);
     product
 }
 
@@ -46,11 +55,13 @@ async fn a_write_that_fails_loses_nothing_whichever_it_is() {
         for at in (1 + first..).step_by(every) {
             let store = Failing::new(manner, at);
             let place = Place::of(Arc::clone(&store) as _);
-            let (product, clock) = (some_product(), Set::at(1_000_000));
+            let (product, clock) = (some_product(), Set::at(100_000));
             let when = format!("{manner:?} at write {at}");
             let first = attempt(&product, &clock, &place).await;
             if !store.has_failed() {
-                assert!(first.unwrap().streams[0].counts.new == 28, "{when}");
+                let (report, tidied) = first.unwrap();
+                assert_eq!(report.streams.iter().map(|stream| stream.counts.new).sum::<u64>(), 28, "{when}");
+                assert!(tidied.merged >= 2 * PIECES as u64, "{when}: {tidied:?}");
                 break;
             }
             failed += 1;
@@ -62,17 +73,41 @@ async fn a_write_that_fails_loses_nothing_whichever_it_is() {
                 assert!(matches!(manner, Manner::Once | Manner::Unheard), "{when}: nobody heard of it");
             }
             store.mend();
-            clock.to(1_000_100);
+            clock.to(100_100);
             attempt(&product, &clock, &place).await.unwrap_or_else(|error| panic!("{when}: {error:?}"));
             let opened = Opened::at(&place, clock.now()).await;
             opened.holds(28, &when).await;
             assert_eq!(opened.number("SELECT count(*) FROM rejected").await, 2, "{when}");
             let covered = Writer::open(&place, clock).await.unwrap().coverage(SOURCE_KEY, STREAM).await;
-            assert!(covered.covered.covers(window(9_000, 1_000_100)), "{when}: {covered:?}");
+            assert!(covered.covered.covers(window(9_000, 100_100)), "{when}: {covered:?}");
         }
     }
     println!("{failed} failed writes, each made whole by the next run");
     assert!(failed > 80 / every);
+}
+
+/// Its rows are stored, and it is entered later: by the next writer, although others were entered since.
+#[tokio::test]
+async fn a_window_that_could_not_be_entered_is_entered_by_the_next_writer() {
+    for failing in ["coverage/_delta_log", "coverage/"] {
+        let store = Failing::new(Manner::Once, usize::MAX);
+        let place = Place::of(Arc::clone(&store) as _);
+        let clock = Set::at(1000);
+        let writer = Writer::open(&place, Arc::clone(&clock) as _).await.unwrap();
+        for (id, fails) in [(1, true), (2, false)] {
+            let asked = window(id * 100, id * 100 + 100);
+            let fetch_id = format!("fetch-{id}");
+            let mut fetch = writer.begin(&reading(), &fetch_id, asked, clock.now()).await.unwrap();
+            writer.rows(&mut fetch, rows(&[record(id as u64, id * 100 + 5)], &fetch_id, clock.now())).await.unwrap();
+            if fails {
+                store.fail_below(failing);
+            }
+            assert_eq!(writer.end(fetch, &receipt(asked, 1), None).await.is_err(), fails);
+        }
+        drop(writer);
+        drop(Writer::open(&place, Arc::clone(&clock) as _).await.unwrap());
+        Opened::at(&place, clock.now()).await.holds(2, failing).await;
+    }
 }
 
 /// Our clock and the product's were ahead by half a day when it was collected first: the product had nothing of that time yet.
@@ -196,10 +231,10 @@ async fn a_great_deal_that_cannot_be_decoded_is_kept_once_in_few_files() {
 
 /// A store in a folder, with what was collected at first.
 async fn filled(folder: &Path) -> (Arc<Product>, Arc<Set>, Place) {
-    let (product, clock) = (some_product(), Set::at(1_000_000));
+    let (product, clock) = (some_product(), Set::at(100_000));
     let place = Place::parse(&folder.display().to_string()).unwrap();
     attempt(&product, &clock, &place).await.unwrap();
-    clock.to(1_000_100);
+    clock.to(100_100);
     attempt(&product, &clock, &place).await.unwrap();
     (product, clock, place)
 }

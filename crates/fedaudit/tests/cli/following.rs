@@ -140,6 +140,31 @@ fn a_pause_has_a_length() {
     }
 }
 
+/// A store that never answers is no reason not to be heard.
+#[test]
+fn a_signal_is_heard_while_the_store_does_not_answer() {
+    let demo = Demo::start(64, 200);
+    let config = demo.changed("collect.toml", |text| format!("store = \"s3://audit/x\"\n{text}"));
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = command(&["collect", "--config", config.to_str().unwrap()]);
+    command.env("AWS_ENDPOINT", format!("http://{}", silent.local_addr().unwrap())).env("AWS_ALLOW_HTTP", "true");
+    command.env("AWS_ACCESS_KEY_ID", "auditor").env("AWS_SECRET_ACCESS_KEY", "none").env("AWS_REGION", "us-east-1");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // It asks, and waits for the answer.
+    let asked = silent.accept().unwrap();
+    let began = Instant::now();
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    let status = child.wait().unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("interrupted before anything was read") && began.elapsed() < Duration::from_secs(10),
+        "{said}"
+    );
+    drop(asked);
+}
+
 fn count(entries: &[LogEntry], product: &str, words: &str) -> usize {
     entries.iter().filter(|entry| entry.product == product && entry.target.starts_with(words)).count()
 }
