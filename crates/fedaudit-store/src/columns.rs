@@ -45,6 +45,7 @@ pub static COVERAGE: Table = Table {
         perhaps("retention_floor", Kind::Time, "the product kept nothing older"),
         always("lateness_s", Kind::Int64, "how long after the fact a row may still appear, in seconds"),
         perhaps("clock_offset_ms", Kind::Int64, "the product's clock minus ours"),
+        always("clock_setbacks", Kind::Int64, "how often our clock had been found set back when reading began"),
         perhaps("error_kind", Kind::Text, "kind of the error that ended reading"),
         perhaps("error_text", Kind::Text, "its text"),
         perhaps("notes", Kind::List, "what else is to be known"),

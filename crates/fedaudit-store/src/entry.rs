@@ -42,6 +42,8 @@ pub struct Entry {
     pub lateness_s: u64,
     /// The product's clock minus ours.
     pub clock_offset_ms: Option<i64>,
+    /// How often our clock had been found set back when reading began.
+    pub clock_setbacks: u64,
     /// What ended reading early.
     pub error: Option<ReceiptError>,
     /// What else is to be known.
@@ -95,6 +97,7 @@ impl Entry {
             retention_floor: None,
             lateness_s: of.lateness_s,
             clock_offset_ms: None,
+            clock_setbacks: 0,
             error: Some(ReceiptError {
                 error_kind: ErrorKind::Unavailable,
                 error_text: "collecting was interrupted".to_owned(),
@@ -108,7 +111,8 @@ impl Entry {
         }
     }
 
-    /// Says how reading ended. What was read before `as_of` less the lateness, by the slower of the two clocks, is sealed.
+    /// Says how reading ended. What was read before `as_of` less the lateness, by the slower of the two clocks, is sealed;
+    /// nothing if our clock was set back meanwhile, because then nobody knows when that was.
     pub(crate) fn ended(&mut self, receipt: &StreamReceipt, clock_offset_ms: Option<i64>, now: Time) {
         self.status = receipt.status;
         self.complete = receipt.status.is_whole();
@@ -125,7 +129,7 @@ impl Entry {
         self.fetched_at = now;
         let behind = clock_offset_ms.unwrap_or(0).min(0).unsigned_abs();
         let late = std::time::Duration::from_secs(self.lateness_s) + std::time::Duration::from_millis(behind);
-        self.sealed_to = Some(self.as_of.minus(late));
+        self.sealed_to = (self.as_of <= now).then(|| self.as_of.minus(late));
     }
 }
 

@@ -116,7 +116,7 @@ fn times(rows: &RecordBatch) -> Result<&arrow_array::TimestampMicrosecondArray> 
 /// One row of `rejected`.
 #[derive(Serialize)]
 struct RejectedRow<'a> {
-    rejected_key: String,
+    rejected_key: &'a str,
     source: &'a str,
     stream: &'a str,
     source_key: &'a str,
@@ -131,12 +131,15 @@ struct RejectedRow<'a> {
     fetch_id: &'a str,
 }
 
-/// Records that could not be decoded as rows of `rejected`, without those whose key is known.
-pub(crate) fn rejected(entry: &Entry, records: &[Rejected], known: &mut HashSet<u128>) -> Result<RecordBatch> {
+/// Records that could not be decoded as rows of `rejected`, without those that stand there already.
+pub(crate) async fn rejected(files: &Files, entry: &Entry, records: &[Rejected]) -> Result<RecordBatch> {
+    let keys: Vec<String> =
+        records.iter().map(|record| key_of(&[&entry.source_key, &entry.stream, &record.raw])).collect();
+    let wanted: HashSet<&str> = keys.iter().map(String::as_str).collect();
+    let mut known = among(files, &wanted).await?;
     let mut rows = Vec::new();
-    for record in records {
-        let rejected_key = key_of(&[&entry.source_key, &entry.stream, &record.raw]);
-        if !known.insert(number(&rejected_key)?) {
+    for (record, rejected_key) in records.iter().zip(&keys) {
+        if !known.insert(rejected_key.clone()) {
             continue;
         }
         rows.push(RejectedRow {
@@ -158,17 +161,17 @@ pub(crate) fn rejected(entry: &Entry, records: &[Rejected], known: &mut HashSet<
     records::rows(&REJECTED, &rows)
 }
 
-/// The keys of everything that was rejected so far.
-pub(crate) async fn rejected_keys(files: &Files) -> Result<HashSet<u128>> {
-    let mut keys = HashSet::new();
+/// Those of some keys that stand in `rejected`. The table is read for them: there may be many of its keys, and few at a time
+/// are asked for.
+async fn among(files: &Files, wanted: &HashSet<&str>) -> Result<HashSet<String>> {
+    let mut found = HashSet::new();
     read::rows(files, &["rejected_key"], &Windows::of(fedaudit_core::Window::ALL), |rows| {
-        for key in text(&rows, "rejected_key")?.iter().flatten() {
-            keys.insert(number(key)?);
-        }
+        let keys = text(&rows, "rejected_key")?;
+        found.extend(keys.iter().flatten().filter(|key| wanted.contains(key)).map(str::to_owned));
         Ok(())
     })
     .await?;
-    Ok(keys)
+    Ok(found)
 }
 
 /// Parts are kept apart by their lengths, as in the keys of rows.

@@ -68,7 +68,11 @@ impl Identities {
 
     /// What has to be written down before rows of this source may be stored; nothing if all is as it was. A change that
     /// nobody confirmed is an error.
-    pub(crate) fn compare(&self, found: Identity, confirmed: bool) -> Result<Option<Identity>> {
+    pub(crate) fn compare(&self, mut found: Identity, confirmed: bool) -> Result<Option<Identity>> {
+        if let Some(last) = self.0.iter().map(|known| known.pinned_at).max() {
+            // The last one holds, also where the clock was set back in between.
+            found.pinned_at = found.pinned_at.max(last.plus(std::time::Duration::from_micros(1)));
+        }
         let of_name = self.0.iter().rev().find(|known| known.source == found.source);
         let of_key = self.0.iter().rev().find(|known| known.source_key == found.source_key);
         let with = |reason| Ok(Some(Identity { reason, ..found.clone() }));

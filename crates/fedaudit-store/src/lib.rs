@@ -24,6 +24,7 @@ mod place;
 mod read;
 mod records;
 mod recover;
+mod setbacks;
 mod sift;
 mod store;
 mod stored;

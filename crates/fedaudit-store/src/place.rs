@@ -64,8 +64,13 @@ impl Place {
 
     /// A place that is gone with the process, for tests.
     pub fn in_memory() -> Self {
+        Self::of(Arc::new(InMemory::new()))
+    }
+
+    /// A place in an object store that is at hand already: one that counts, or fails as it is told to.
+    pub fn of(store: Arc<dyn ObjectStore>) -> Self {
         let url = Url::parse("memory:///").unwrap_or_else(|_| unreachable!("a constant"));
-        Self { url, whole: Arc::new(InMemory::new()), prefix: Path::default(), folder: None }
+        Self { url, whole: store, prefix: Path::default(), folder: None }
     }
 
     /// The URL, ending in a slash.

@@ -22,7 +22,14 @@ pub(crate) async fn enter_what_is_left(coverage: &mut Table, tables: &[&Table]) 
         let mark = coverage.mark(table.name()).await?.unwrap_or(-1);
         let last = i64::try_from(table.version()).unwrap_or(i64::MAX);
         behind |= mark < last;
-        marks.push((table.name(), last));
+        if mark > last {
+            return Err(Error::new(
+                ErrorKind::Malformed,
+                format!("the ledger knows of commit {mark} of table {}, which ends with commit {last}", table.name()),
+            )
+            .hint("files of the store are missing: restore them from a copy of the store; nothing was changed"));
+        }
+        marks.push((table.name().to_owned(), last));
         for (version, note) in table.notes_after(mark).await? {
             let entry: Entry = serde_json::from_value(note).map_err(|error| {
                 Error::new(ErrorKind::Malformed, format!("note of commit {version}: {error}")).at(table.name())

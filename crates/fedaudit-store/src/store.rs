@@ -7,12 +7,14 @@ use datafusion::catalog::TableProvider;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use fedaudit_core::{Error, ErrorKind, Result, Time};
 
+use crate::error::taken_away;
 use crate::format;
 use crate::layout::{
     AMENDMENTS_LAYOUT, COVERAGE_LAYOUT, EVENTS_LAYOUT, IDENTITIES_LAYOUT, REJECTED_LAYOUT, SESSIONS_LAYOUT,
 };
 use crate::ledger::Ledger;
 use crate::place::Place;
+use crate::setbacks::Setbacks;
 use crate::stored::Stored;
 use crate::table::{Files, Table};
 
@@ -45,16 +47,25 @@ impl Store {
             &IDENTITIES_LAYOUT,
         ];
         let mut tables = Vec::new();
+        let mut setbacks = Setbacks::default();
         for layout in layouts {
             // A store that was being made when its maker was killed has some tables only: they are empty.
-            let files = match Table::open(place, layout).await? {
+            let table = Table::open(place, layout).await?;
+            if let Some(coverage) = table.as_ref().filter(|table| table.name() == COVERAGE_LAYOUT.name()) {
+                setbacks = Setbacks::load(coverage).await?;
+            }
+            let files = match table {
                 Some(table) => table.files(),
                 None => Files { layout, store: place.store_of(layout.name()), list: Arc::default() },
             };
             tables.push((layout.name(), files));
         }
         let coverage = &tables[0].1;
-        Ok(Self { ledger: Ledger::load(coverage, now).await?, tables, number: OPENED.fetch_add(1, Relaxed) })
+        if coverage.list.is_empty() && tables.iter().any(|(_, files)| !files.list.is_empty()) {
+            // It is made before the others: by now it is there, unless somebody took it away.
+            Table::open(place, &COVERAGE_LAYOUT).await?.ok_or_else(|| taken_away(COVERAGE_LAYOUT.name()))?;
+        }
+        Ok(Self { ledger: Ledger::load(coverage, setbacks, now).await?, tables, number: OPENED.fetch_add(1, Relaxed) })
     }
 
     /// What is covered.

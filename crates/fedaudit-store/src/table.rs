@@ -17,7 +17,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use serde_json::Value;
 
-use crate::error::of_table;
+use crate::error::{of_table, taken_away};
 use crate::layout::{DAY, Layout};
 use crate::place::Place;
 
@@ -68,7 +68,7 @@ pub(crate) struct Change {
     /// What the commit says of itself.
     pub(crate) note: Option<Value>,
     /// Marks: how far another table has been taken note of.
-    pub(crate) marks: Vec<(&'static str, i64)>,
+    pub(crate) marks: Vec<(String, i64)>,
 }
 
 impl Table {
@@ -85,11 +85,31 @@ impl Table {
         Ok(Some(table))
     }
 
-    /// The table, made if need be.
-    pub(crate) async fn open_or_create(place: &Place, layout: &'static Layout) -> Result<Self> {
-        if let Some(table) = Self::open(place, layout).await? {
-            return Ok(table);
+    /// All tables in this order, made where they are not yet. One that is missing before others that are there was taken
+    /// away.
+    pub(crate) async fn open_or_create<const N: usize>(
+        place: &Place,
+        layouts: [&'static Layout; N],
+    ) -> Result<[Self; N]> {
+        let mut tables: Vec<Option<Self>> = Vec::with_capacity(N);
+        for layout in layouts {
+            let table = Self::open(place, layout).await?;
+            if let (Some(_), Some(gone)) = (&table, tables.iter().position(Option::is_none)) {
+                return Err(taken_away(layouts[gone].name()));
+            }
+            tables.push(table);
         }
+        let mut all = Vec::with_capacity(N);
+        for (layout, table) in layouts.into_iter().zip(tables) {
+            all.push(match table {
+                Some(table) => table,
+                None => Self::create(place, layout).await?,
+            });
+        }
+        all.try_into().map_err(|_| Error::new(ErrorKind::Internal, "as many tables as layouts"))
+    }
+
+    async fn create(place: &Place, layout: &'static Layout) -> Result<Self> {
         let mut table = Self::at(place, layout)?;
         let schema = layout.schema();
         let columns: StructType = schema.as_ref().try_into_kernel().map_err(crate::error::internal)?;

@@ -1,7 +1,7 @@
 //! The one writer of a store. Rows are on the disk and in their table before the ledger speaks of them; a process that is
 //! killed in between leaves rows that are known again by their keys, or a note that the next writer enters in the ledger.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ use crate::lock::Lock;
 use crate::place::Place;
 use crate::records;
 use crate::recover::enter_what_is_left;
+use crate::setbacks::Setbacks;
 use crate::sift::{edits, near, sift};
 use crate::table::{Change, Table};
 use crate::windows::Windows;
@@ -57,7 +58,6 @@ struct Tables {
     identities: Table,
     ledger: Ledger,
     pinned: Identities,
-    rejected_keys: Option<HashSet<u128>>,
     /// Fetches that have committed rows and are not in the ledger yet: their table and the commit before their first.
     unentered: BTreeMap<String, (&'static str, i64)>,
 }
@@ -67,25 +67,40 @@ impl Tables {
         if name == SESSIONS_LAYOUT.name() { &mut self.sessions } else { &mut self.events }
     }
 
-    /// How far each table of rows has been taken note of in the ledger.
-    fn marks(&self) -> Vec<(&'static str, i64)> {
+    fn all(&mut self) -> [&mut Table; 6] {
+        [
+            &mut self.events,
+            &mut self.sessions,
+            &mut self.rejected,
+            &mut self.coverage,
+            &mut self.amendments,
+            &mut self.identities,
+        ]
+    }
+
+    /// How far each table of rows has been taken note of in the ledger, once this fetch is entered.
+    fn marks(&self, entered: &str) -> Vec<(String, i64)> {
         [(&EVENTS_LAYOUT, &self.events), (&SESSIONS_LAYOUT, &self.sessions)]
             .map(|(layout, table)| {
                 let last = i64::try_from(table.version()).unwrap_or(i64::MAX);
-                let open = self.unentered.values().filter(|(name, _)| *name == layout.name());
-                (layout.name(), open.map(|(_, before)| *before).min().unwrap_or(last).min(last))
+                let open = self.unentered.iter().filter(|(id, (name, _))| *name == layout.name() && *id != entered);
+                (layout.name().to_owned(), open.map(|(_, (_, before))| *before).min().unwrap_or(last).min(last))
             })
             .into()
     }
 
-    async fn enter(&mut self, entries: &[Entry], now: Time) -> Result<()> {
-        let rows = records::coverage(entries)?;
-        let adds = file::write(&self.coverage.files(), "", &rows).await?;
-        let marks = self.marks();
-        self.coverage.commit(Change { adds, marks, ..Change::default() }).await?;
-        for entry in entries {
-            self.ledger.add(entry, now);
+    async fn enter(&mut self, entry: &Entry, now: Time) -> Result<()> {
+        if !self.unentered.contains_key(&entry.fetch_id) && self.ledger.says_already(entry) {
+            return Ok(());
         }
+        let rows = records::coverage(std::slice::from_ref(entry))?;
+        let adds = file::write(&self.coverage.files(), "", &rows).await?;
+        let mut marks = self.marks(&entry.fetch_id);
+        marks.extend(self.ledger.setback(now));
+        self.coverage.commit(Change { adds, marks, ..Change::default() }).await?;
+        self.unentered.remove(&entry.fetch_id);
+        self.ledger.look_at_clock(now);
+        self.ledger.add(entry, now);
         Ok(())
     }
 }
@@ -98,6 +113,7 @@ pub struct Fetch {
     /// What was sealed when reading began: new rows in there are late.
     sealed: Windows,
     batches: Vec<RecordBatch>,
+    rejected: Vec<Rejected>,
     bytes: usize,
 }
 
@@ -121,20 +137,33 @@ impl Writer {
 
     async fn open_tables(place: &Place, clock: Arc<dyn Clock>, lock: Lock) -> Result<Self> {
         let now = clock.now();
-        let coverage = Table::open_or_create(place, &COVERAGE_LAYOUT).await?;
-        let identities = Table::open_or_create(place, &IDENTITIES_LAYOUT).await?;
+        // The ledger first: whoever finds another table can rely on finding it.
+        let layouts = [
+            &COVERAGE_LAYOUT,
+            &IDENTITIES_LAYOUT,
+            &EVENTS_LAYOUT,
+            &SESSIONS_LAYOUT,
+            &REJECTED_LAYOUT,
+            &AMENDMENTS_LAYOUT,
+        ];
+        let [coverage, identities, events, sessions, rejected, amendments] =
+            Table::open_or_create(place, layouts).await?;
+        let setbacks = Setbacks::load(&coverage).await?;
         let mut tables = Tables {
-            events: Table::open_or_create(place, &EVENTS_LAYOUT).await?,
-            sessions: Table::open_or_create(place, &SESSIONS_LAYOUT).await?,
-            rejected: Table::open_or_create(place, &REJECTED_LAYOUT).await?,
-            amendments: Table::open_or_create(place, &AMENDMENTS_LAYOUT).await?,
-            ledger: Ledger::load(&coverage.files(), now).await?,
+            ledger: Ledger::load(&coverage.files(), setbacks, now).await?,
             pinned: Identities::load(&identities.files()).await?,
+            events,
+            sessions,
+            rejected,
+            amendments,
             coverage,
             identities,
-            rejected_keys: None,
             unentered: BTreeMap::new(),
         };
+        if let Some(setback) = tables.ledger.setback(now) {
+            tables.coverage.commit(Change { marks: vec![setback], ..Change::default() }).await?;
+        }
+        tables.ledger.look_at_clock(now);
         let left = enter_what_is_left(&mut tables.coverage, &[&tables.events, &tables.sessions]).await?;
         for entry in &left {
             tables.ledger.add(entry, now);
@@ -188,11 +217,15 @@ impl Writer {
             .into_iter()
             .find(|layout| layout.name() == of.table)
             .ok_or_else(|| Error::new(ErrorKind::Internal, format!("no table {}", of.table)))?;
+        let tables = self.tables.lock().await;
+        let mut entry = Entry::begun(of, fetch_id, asked, as_of);
+        entry.clock_setbacks = tables.ledger.setbacks();
         Ok(Fetch {
-            entry: Entry::begun(of, fetch_id, asked, as_of),
+            entry,
             layout,
-            sealed: self.coverage(of.source_key, of.stream).await.sealed,
+            sealed: tables.ledger.of(of.source_key, of.stream).sealed,
             batches: Vec::new(),
+            rejected: Vec::new(),
             bytes: 0,
         })
     }
@@ -201,11 +234,7 @@ impl Writer {
     pub async fn rows(&self, fetch: &mut Fetch, rows: RecordBatch) -> Result<()> {
         fetch.bytes += rows.get_array_memory_size();
         fetch.batches.push(rows);
-        if fetch.bytes >= self.buffer_bytes {
-            fetch.entry.fetched_at = self.clock.now();
-            self.flush(fetch).await?;
-        }
-        Ok(())
+        self.flush_if_full(fetch).await
     }
 
     /// Takes records that could not be decoded.
@@ -214,17 +243,9 @@ impl Writer {
             return Ok(());
         }
         fetch.entry.counts.rejected += records.len() as u64;
-        let mut tables = self.tables.lock().await;
-        let files = tables.rejected.files();
-        let mut known = match tables.rejected_keys.take() {
-            Some(known) => known,
-            None => findings::rejected_keys(&files).await?,
-        };
-        let rows = findings::rejected(&fetch.entry, records, &mut known)?;
-        commit_rows(&mut tables.rejected, &rows).await?;
-        // Only what was committed is known; after an error it is read again.
-        tables.rejected_keys = Some(known);
-        Ok(())
+        fetch.bytes += records.iter().map(|record| record.raw.len() + record.reason.len()).sum::<usize>();
+        fetch.rejected.extend_from_slice(records);
+        self.flush_if_full(fetch).await
     }
 
     /// Ends a window: stores what is left of its rows, then enters it in the ledger.
@@ -234,39 +255,55 @@ impl Writer {
         fetch.entry.counts.duplicate += receipt.duplicates;
         fetch.entry.counts.returned += receipt.duplicates;
         self.flush(&mut fetch).await?;
-        let mut tables = self.tables.lock().await;
-        tables.unentered.remove(&fetch.entry.fetch_id);
-        tables.enter(std::slice::from_ref(&fetch.entry), now).await?;
+        self.tables.lock().await.enter(&fetch.entry, self.clock.now()).await?;
         Ok(fetch.entry)
     }
 
-    /// Enters a window that was not read at all, for a reason that stands in the entry.
-    pub async fn enter(&self, entry: Entry) -> Result<()> {
-        self.tables.lock().await.enter(std::slice::from_ref(&entry), self.clock.now()).await
+    /// Enters a window that was not read at all, for a reason that stands in the entry. A stream that goes on failing in the
+    /// same way is entered once an hour.
+    pub async fn enter(&self, mut entry: Entry) -> Result<()> {
+        let mut tables = self.tables.lock().await;
+        entry.clock_setbacks = tables.ledger.setbacks();
+        tables.enter(&entry, self.clock.now()).await
     }
 
     /// Merges small files, and deletes those of no version that are old enough.
     pub async fn tidy(&self) -> Result<Tidied> {
-        let mut tables = self.tables.lock().await;
-        let tables = &mut *tables;
+        let mut tidied = self.compact().await?;
+        tidied.add(self.vacuum().await?);
+        Ok(tidied)
+    }
+
+    /// Merges small files.
+    pub async fn compact(&self) -> Result<Tidied> {
         let mut tidied = Tidied::default();
-        for table in [
-            &mut tables.events,
-            &mut tables.sessions,
-            &mut tables.rejected,
-            &mut tables.coverage,
-            &mut tables.amendments,
-            &mut tables.identities,
-        ] {
+        for table in self.tables.lock().await.all() {
             tidied.add(compact(table).await?);
+        }
+        Ok(tidied)
+    }
+
+    /// Deletes files of no version that are old enough. Every file of the store is listed for that.
+    pub async fn vacuum(&self) -> Result<Tidied> {
+        let mut tidied = Tidied::default();
+        for table in self.tables.lock().await.all() {
             tidied.add(vacuum(table).await?);
         }
         Ok(tidied)
     }
 
+    async fn flush_if_full(&self, fetch: &mut Fetch) -> Result<()> {
+        if fetch.bytes < self.buffer_bytes {
+            return Ok(());
+        }
+        fetch.entry.fetched_at = self.clock.now();
+        self.flush(fetch).await
+    }
+
     async fn flush(&self, fetch: &mut Fetch) -> Result<()> {
         let batches = std::mem::take(&mut fetch.batches);
         fetch.bytes = 0;
+        self.flush_rejected(fetch).await?;
         let Some(first) = batches.first() else { return Ok(()) };
         let events = fetch.layout.name() == EVENTS_LAYOUT.name();
         let (identity, margin) =
@@ -310,6 +347,17 @@ impl Writer {
         }
         fetch.entry = entry;
         Ok(())
+    }
+
+    /// Keeps what could not be decoded, without what is kept already.
+    async fn flush_rejected(&self, fetch: &mut Fetch) -> Result<()> {
+        let records = std::mem::take(&mut fetch.rejected);
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut tables = self.tables.lock().await;
+        let rows = findings::rejected(&tables.rejected.files(), &fetch.entry, &records).await?;
+        commit_rows(&mut tables.rejected, &rows).await
     }
 
     async fn sifting_of(&self, source_key: &str) -> Arc<Mutex<()>> {

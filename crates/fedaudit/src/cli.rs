@@ -29,6 +29,7 @@ pub(crate) enum Command {
     #[command(after_help = QUERY_HELP)]
     Query(Box<QueryArgs>),
     /// Read into the store what the products would forget
+    #[command(after_help = crate::collect::HELP)]
     Collect(crate::collect::CollectArgs),
     /// Show what the store covers, and what it lacks
     Coverage(crate::coverage::CoverageArgs),

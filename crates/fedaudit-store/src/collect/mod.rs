@@ -71,9 +71,37 @@ pub async fn collect(
         .iter()
         .filter(|source| wanted.sources.is_empty() || wanted.sources.contains(&source.name))
         .collect();
+    let collected = from_all(engine, writer, wanted, progress, &stop, &sources).await;
+    // However it ended, every login is given back.
+    let mut notes = Vec::new();
+    for source in &sources {
+        if let Err(error) = engine.close(&source.name).await {
+            notes.push(format!("{}: {error}", source.name));
+        }
+    }
+    let mut report = collected.map_err(|error| error.at(writer.place()))?;
+    report.notes.extend(notes);
+    report.streams.sort_by(|a, b| (&a.source, &a.stream).cmp(&(&b.source, &b.stream)));
+    report.stopped = *stop.borrow();
+    Ok(report)
+}
+
+async fn from_all(
+    engine: &Engine,
+    writer: &Writer,
+    wanted: &Wanted,
+    progress: &Progress,
+    stop: &watch::Receiver<bool>,
+    sources: &[&Source],
+) -> Result<Report> {
     let checks = sources.iter().map(|source| contact(engine, writer, source, wanted));
-    let contacts = futures::future::join_all(checks).await;
     let mut report = Report::default();
+    let mut stopped = stop.clone();
+    let contacts = tokio::select! {
+        contacts = futures::future::join_all(checks) => contacts,
+        // Nobody waits for a product that does not answer.
+        _ = stopped.wait_for(|stop| *stop) => return Ok(report),
+    };
     let mut jobs = Vec::new();
     for (source, health) in sources.iter().zip(contacts) {
         match health {
@@ -96,14 +124,6 @@ pub async fn collect(
             Err(error) => failed = failed.or(Some(error)),
         }
     }
-    drop(done);
-    for source in &sources {
-        if let Err(error) = engine.close(&source.name).await {
-            report.notes.push(format!("{}: {error}", source.name));
-        }
-    }
-    report.streams.sort_by(|a, b| (&a.source, &a.stream).cmp(&(&b.source, &b.stream)));
-    report.stopped = *stop.borrow();
     failed.map_or(Ok(report), Err)
 }
 
@@ -149,10 +169,11 @@ async fn jobs_of<'e>(
             report.streams.push(not_read(engine, writer, source, stream, plan.asked, &error).await?);
             continue;
         }
-        if !plan.forgotten.is_empty() {
-            let entry = forgotten(engine, source, stream, &plan);
-            tracing::warn!("{}/{}: the product has forgotten {}", source.name, stream.name, list(&plan.forgotten));
-            writer.enter(entry).await?;
+        if !plan.untold.is_empty() {
+            tracing::warn!("{}/{}: the product has forgotten {}", source.name, stream.name, list(&plan.untold));
+            for gone in plan.untold.iter() {
+                writer.enter(forgotten(engine, source, stream, &plan, gone)).await?;
+            }
         } else if plan.is_urgent(now) {
             tracing::warn!("{}/{}: the product is about to forget what is not collected yet", source.name, stream.name);
         }
@@ -198,13 +219,12 @@ async fn not_read(
     Ok(report)
 }
 
-fn forgotten(engine: &Engine, source: &Source, stream: &StreamInfo, plan: &Plan) -> Entry {
-    let span = plan.forgotten.span().unwrap_or_default();
-    let mut entry = Entry::begun(&reading(source, stream), &crate::file::fresh_id(), span, engine.now());
+fn forgotten(engine: &Engine, source: &Source, stream: &StreamInfo, plan: &Plan, gone: Window) -> Entry {
+    let mut entry = Entry::begun(&reading(source, stream), &crate::file::fresh_id(), gone, engine.now());
     entry.status = Status::Expired;
     entry.error = None;
     entry.retention_floor = plan.floor;
-    entry.notes.push(format!("the product had forgotten {} before it was collected", list(&plan.forgotten)));
+    entry.notes.push(format!("the product had forgotten {gone} before it was collected"));
     entry
 }
 

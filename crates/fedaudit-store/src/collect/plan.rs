@@ -16,8 +16,10 @@ pub(super) struct Plan {
     pub(super) asked: Window,
     /// To be read.
     pub(super) todo: Windows,
-    /// Wanted, never read, and gone at the product.
+    /// Wanted, never read, and gone at the product: news, or asked for explicitly.
     pub(super) forgotten: Windows,
+    /// What of it is not entered as gone yet.
+    pub(super) untold: Windows,
     /// The product keeps nothing older, as far as that is known.
     pub(super) floor: Option<Time>,
     history: Option<Duration>,
@@ -57,13 +59,17 @@ impl Plan {
         });
         // What lay before the product's memory when it was first met was never ours to lose, unless somebody asked for it.
         let ours = if wanted.from.is_some() { Windows::of(asked) } else { after(first) };
-        Self { asked, todo, forgotten: gone.intersect(&ours), floor, history: stream.history }
+        let gone = gone.intersect(&ours);
+        let untold = gone.without(&coverage.forgotten);
+        let forgotten = if wanted.from.is_some() { gone } else { untold.clone() };
+        Self { asked, todo, forgotten, untold, floor, history: stream.history }
     }
 
     /// A list of what is open now.
     pub(super) fn of_now(now: Time) -> Self {
         let asked = Window { from: Some(now.minus(Duration::from_secs(1))), to: Some(now) };
-        Self { asked, todo: Windows::of(asked), forgotten: Windows::NONE, floor: None, history: None }
+        let todo = Windows::of(asked);
+        Self { asked, todo, forgotten: Windows::NONE, untold: Windows::NONE, floor: None, history: None }
     }
 
     /// How long until the product forgets something of this.
@@ -142,7 +148,15 @@ mod tests {
         let known = coverage(window(900, 1000), window(900, 998));
         let plan = plan(Some(50), &known, &Wanted::default(), 1100);
         assert_eq!(plan.todo, Windows::of(window(1050, 1100)));
-        assert_eq!(plan.forgotten, Windows::of(window(1000, 1050)));
+        assert_eq!((&plan.forgotten, &plan.untold), (&Windows::of(window(1000, 1050)), &plan.forgotten));
+        // Once it is entered, it is told only to whoever asks for that time.
+        let known = Coverage { forgotten: Windows::of(window(1000, 1050)), ..known };
+        let plan =
+            super::Plan::new(&stream(Some(50)), &known, None, &Wanted::default(), Time::from_micros(1100 * HOUR));
+        assert_eq!((plan.forgotten, plan.untold), (Windows::NONE, Windows::NONE));
+        let asked = Wanted { from: Some(Time::from_micros(900 * HOUR)), ..Wanted::default() };
+        let plan = super::Plan::new(&stream(Some(50)), &known, None, &asked, Time::from_micros(1100 * HOUR));
+        assert_eq!((plan.forgotten, plan.untold), (Windows::of(window(1000, 1050)), Windows::NONE));
     }
 
     #[test]

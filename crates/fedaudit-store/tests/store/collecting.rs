@@ -12,12 +12,12 @@ use crate::made::{Record, SECOND, SOURCE_KEY, Set, record, window};
 use crate::product::{Product, STREAM};
 use crate::sql::Opened;
 
-async fn run(product: &Arc<Product>, clock: &Arc<Set>, place: &Place, wanted: &Wanted) -> Report {
+pub(crate) async fn run(product: &Arc<Product>, clock: &Arc<Set>, place: &Place, wanted: &Wanted) -> Report {
     let writer = Writer::open(place, Arc::clone(clock) as _).await.unwrap().with_buffer(64 << 10);
     collect(&product.engine(clock), &writer, wanted, &Progress::default(), never()).await.unwrap()
 }
 
-fn since(second: i64) -> Wanted {
+pub(crate) fn since(second: i64) -> Wanted {
     Wanted { from: Some(Time::from_micros(second * SECOND)), ..Wanted::default() }
 }
 

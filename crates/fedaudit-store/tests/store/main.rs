@@ -7,8 +7,11 @@
 )]
 
 mod collecting;
+mod failing;
+mod faults;
 mod killed;
 mod made;
+mod moving;
 mod product;
 mod sql;
 mod writing;

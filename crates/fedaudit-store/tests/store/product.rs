@@ -11,15 +11,31 @@ use fedaudit_core::{
     Window,
 };
 use fedaudit_engine::{Engine, Options, Source};
+use serde::{Deserialize, Serialize};
 
 use crate::made::{Record, SECOND, SOURCE_KEY, Set};
 
 pub(crate) const STREAM: &str = "audit.MIDDLEWARE";
 
+/// How its list is read page by page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Paging {
+    /// Newest first, on behind the last record that was seen: whatever moves, nothing shifts.
+    NewestFirst,
+    /// Newest first by offset: what is written meanwhile shifts records to later pages.
+    NewestByOffset,
+    /// Oldest first by offset: what is deleted meanwhile shifts records to earlier pages. Each page begins with the last
+    /// record of the one before; if it does not, the list is read again, and what was deleted unread is named.
+    OldestByOffset,
+    /// The same without looking: it loses records and never knows.
+    OldestByOffsetBlindly,
+}
+
 /// One source.
 #[derive(Debug)]
 pub(crate) struct Product {
     info: SourceInfo,
+    paging: Paging,
     state: Mutex<State>,
     pub(crate) page: usize,
     pub(crate) fetches: AtomicUsize,
@@ -38,6 +54,12 @@ pub(crate) struct State {
     /// Records of these seconds cannot be decoded.
     pub(crate) broken: Vec<i64>,
     pub(crate) fingerprint: Option<String>,
+    /// At the fetch of this number, everything before a second is deleted.
+    pub(crate) purges: Option<(usize, i64)>,
+    /// Nobody answers.
+    pub(crate) dead: bool,
+    /// At the fetch of this number, a clock is set.
+    pub(crate) sets_clock: Option<(usize, Arc<Set>, i64)>,
 }
 
 impl State {
@@ -50,13 +72,18 @@ impl State {
 
 impl Product {
     pub(crate) fn new(page: usize, lateness_s: u64, history_s: Option<u64>) -> Arc<Self> {
+        Self::paged(Paging::NewestFirst, page, lateness_s, history_s)
+    }
+
+    pub(crate) fn paged(paging: Paging, page: usize, lateness_s: u64, history_s: Option<u64>) -> Arc<Self> {
+        let oldest_first = matches!(paging, Paging::OldestByOffset | Paging::OldestByOffsetBlindly);
         let stream = StreamInfo {
-            order: Order::Descending,
+            order: if oldest_first { Order::Ascending } else { Order::Descending },
             lower_bound: Bound::Inclusive,
             upper_bound: Bound::Inclusive,
             lateness: Duration::from_secs(lateness_s),
             history: history_s.map(Duration::from_secs),
-            parallel_windows: 2,
+            parallel_windows: if paging == Paging::NewestFirst { 2 } else { 1 },
             ..StreamInfo::new(STREAM, StreamKind::Events)
         };
         let info = SourceInfo {
@@ -66,7 +93,7 @@ impl Product {
             origin: SOURCE_KEY.into(),
             streams: vec![stream],
         };
-        Arc::new(Self { info, state: Mutex::default(), page, fetches: AtomicUsize::new(0) })
+        Arc::new(Self { info, paging, state: Mutex::default(), page, fetches: AtomicUsize::new(0) })
     }
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut State)) {
@@ -86,6 +113,58 @@ impl Product {
     }
 }
 
+/// Where the next page begins.
+#[derive(Serialize, Deserialize)]
+struct Place {
+    last: (i64, u64),
+    at: usize,
+}
+
+/// One page of the list.
+struct Part<'r> {
+    records: Vec<&'r Record>,
+    /// Whether there are more.
+    rest: bool,
+    /// What was deleted before it was read.
+    gap: Option<Window>,
+    /// Offset of the page after it.
+    at: usize,
+}
+
+impl Product {
+    /// The page of these records, which are in order of time, that a cursor asks for.
+    fn part<'r>(&self, inside: &[&'r Record], cursor: Option<&Cursor>) -> Result<Part<'r>> {
+        let place: Option<Place> = cursor.map(Cursor::read).transpose()?;
+        let key = |record: &Record| (record.second, record.id);
+        let mut list = inside.to_vec();
+        let (mut begin, mut gap) = (place.as_ref().map_or(0, |place| place.at), None);
+        match self.paging {
+            Paging::NewestFirst => {
+                list.reverse();
+                begin = place.map_or(0, |place| list.partition_point(|record| key(record) >= place.last));
+            }
+            Paging::NewestByOffset => list.reverse(),
+            Paging::OldestByOffsetBlindly => {}
+            Paging::OldestByOffset => {
+                if let Some(place) = place
+                    && list.get(place.at - 1).map(|record| key(record)) != Some(place.last)
+                {
+                    begin = 0;
+                    let next = list.first().map_or(i64::MAX / SECOND, |record| record.second);
+                    let unread = Window::new(
+                        Time::from_micros(place.last.0 * SECOND),
+                        Time::from_micros(next.saturating_mul(SECOND)),
+                    );
+                    gap = Some(unread).filter(|_| list.first().is_none_or(|record| key(record) > place.last));
+                }
+            }
+        }
+        let end = list.len().min(begin + self.page);
+        let records = list.get(begin..end).unwrap_or_default().to_vec();
+        Ok(Part { records, rest: end < list.len(), gap, at: end })
+    }
+}
+
 #[async_trait]
 impl AuditSource for Product {
     fn info(&self) -> &SourceInfo {
@@ -94,6 +173,9 @@ impl AuditSource for Product {
 
     async fn check(&self, cx: &Context) -> Result<SourceHealth> {
         let state = self.state.lock().unwrap();
+        if state.dead {
+            return Err(Error::new(ErrorKind::Unavailable, "nobody answers"));
+        }
         Ok(SourceHealth {
             fingerprint: state.fingerprint.clone(),
             server_time: Some(cx.now()),
@@ -102,35 +184,32 @@ impl AuditSource for Product {
         })
     }
 
-    /// Newest first; a page goes on behind the last record of the one before, so that what is written meanwhile shifts
-    /// nothing.
     async fn fetch(&self, cx: &Context, request: &PageRequest) -> Result<Page> {
         let number = self.fetches.fetch_add(1, Relaxed) + 1;
         tokio::task::yield_now().await;
         let meanwhile = self.state.lock().unwrap().meanwhile.pop();
         self.write(meanwhile.into_iter().flatten());
         let mut state = self.state.lock().unwrap();
+        if let Some((_, clock, second)) = state.sets_clock.take_if(|(at, ..)| *at == number) {
+            clock.to(second);
+        }
         if state.fails_at == Some(number) {
             state.fails_at = None;
             return Err(Error::new(ErrorKind::Unavailable, "gone"));
+        }
+        if let Some((_, floor)) = state.purges.take_if(|(at, _)| *at == number) {
+            state.floor = Some(floor);
         }
         if let Some(floor) = state.floor {
             state.records.retain(|record| record.second >= floor);
         }
         let Window { from, to } = request.window;
         let (from, to) = (from.unwrap().micros() / SECOND, to.unwrap().micros() / SECOND);
-        let behind: Option<(i64, u64)> = request.cursor.as_ref().map(Cursor::read).transpose()?;
-        let listed: Vec<&Record> = state
-            .records
-            .iter()
-            .rev()
-            .filter(|record| (from..=to).contains(&record.second))
-            .filter(|record| behind.is_none_or(|behind| (record.second, record.id) < behind))
-            .collect();
-        let page = &listed[..listed.len().min(self.page)];
+        let inside: Vec<&Record> = state.records.iter().filter(|record| (from..=to).contains(&record.second)).collect();
+        let Part { records: page, rest, gap, at } = self.part(&inside, request.cursor.as_ref())?;
         let mut rows = EventBuilder::new(&cx.source_key);
         let mut rejected = Vec::new();
-        for record in page {
+        for record in &page {
             let id = record.id.to_string();
             let raw = format!("{{\"id\":{},\"user\":\"{}\"}}", record.id, record.user);
             if state.broken.contains(&record.second) {
@@ -148,15 +227,20 @@ impl AuditSource for Product {
             };
             rows.push(&[Some(&id)], &[], &row);
         }
-        let last = page.last().filter(|_| listed.len() > page.len()).map(|record| (record.second, record.id));
+        let last = page.last().filter(|_| rest).map(|record| (record.second, record.id));
+        let frontier = last.filter(|_| self.paging == Paging::NewestFirst);
+        let notes = gap.map(|gap| format!("the product deleted {gap} while it was read")).into_iter().collect();
         Ok(Page {
             rows: rows.finish()?,
-            next: last.map_or(Ok(Next::End(EndReason::ShortPage)), |last| Cursor::new(&last).map(Next::More))?,
-            frontier: last.map(|(second, _)| Time::from_micros(second * SECOND)),
+            next: last
+                .map_or(Ok(Next::End(EndReason::ShortPage)), |last| Cursor::new(&Place { last, at }).map(Next::More))?,
+            frontier: frontier.map(|(second, _)| Time::from_micros(second * SECOND)),
             observed: Observed {
                 server_time: Some(cx.now()),
                 retention_floor: state.floor.map(|floor| Time::from_micros(floor * SECOND)),
                 records: page.len() as u64,
+                gap,
+                notes,
                 ..Observed::default()
             },
             rejected,

@@ -26,6 +26,18 @@ impl Opened {
         Self(context)
     }
 
+    /// So many rows are stored, each once, and the ledger counts exactly these.
+    pub(crate) async fn holds(&self, rows: usize, when: &str) {
+        for (sql, expected) in [
+            ("SELECT count(*) FROM events", rows as i64),
+            ("SELECT count(DISTINCT record_id) FROM events", rows as i64),
+            ("SELECT coalesce(sum(rows_new), 0) FROM coverage", rows as i64),
+            ("SELECT count(*) FROM events WHERE fetch_id NOT IN (SELECT fetch_id FROM coverage)", 0),
+        ] {
+            assert_eq!(self.number(sql).await, expected, "{when}: {sql}");
+        }
+    }
+
     /// The rows of an answer.
     pub(crate) async fn ask(&self, sql: &str) -> Vec<RecordBatch> {
         self.0.sql(sql).await.unwrap().collect().await.unwrap()

@@ -117,7 +117,8 @@ async fn another_system_under_a_known_name_stores_nothing() {
         reason: "",
     };
     writer.identify(found("a"), false).await.unwrap();
-    clock.to(1001);
+    // What was confirmed last holds, whatever the clock says.
+    clock.to(500);
     let error = writer.identify(found("b"), false).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     writer.identify(found("b"), true).await.unwrap();
@@ -142,7 +143,10 @@ async fn a_store_of_another_form_is_refused() {
         std::fs::write(&mark, text).unwrap();
         let error = Writer::open(&place, clock.clone()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.to_string().contains(word), "{error:?}");
+        assert!(error.to_string().contains(word) && error.hint_text().is_some(), "{error:?}");
+        // Nor is it asked.
+        let error = fedaudit_store::Store::open(&place, clock.now()).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Unsupported && error.to_string().contains(word), "{error:?}");
     }
     std::fs::write(&mark, "{").unwrap();
     assert_eq!(Writer::open(&place, clock.clone()).await.unwrap_err().kind(), ErrorKind::Malformed);

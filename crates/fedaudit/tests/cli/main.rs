@@ -3,8 +3,14 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests may panic")]
 
 mod collecting;
+mod collecting_faults;
 mod files;
+mod following;
 mod manners;
+#[cfg(unix)]
+mod object_store;
+#[cfg(unix)]
+mod other_readers;
 mod plugins;
 mod questions;
 mod range;
