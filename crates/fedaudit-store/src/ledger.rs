@@ -1,59 +1,36 @@
 //! The coverage ledger as it is used: for each stream of a source, which instants were read, and which of them are sealed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, RecordBatch};
-use fedaudit_core::{Error, ErrorKind, Result, Time, Window};
+use fedaudit_core::{Error, ErrorKind, Result, Status, Time, Window, Windows};
+use fedaudit_engine::Coverage;
 
 use crate::entry::Entry;
 use crate::keys::text;
 use crate::read;
 use crate::table::Files;
-use crate::windows::Windows;
 
 /// What is known of every stream.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     streams: BTreeMap<(String, String), Coverage>,
-}
-
-/// What is known of one stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Coverage {
-    /// Name of the source when it was read last.
-    pub source: String,
-    /// Instants that were read to the end.
-    pub covered: Windows,
-    /// Those of them after which nothing late is expected; the rest is provisional.
-    pub sealed: Windows,
-    /// Windows in which records could not be decoded: what they were is not known.
-    pub rejected: Windows,
-    /// The product said last that it keeps nothing older.
-    pub retention_floor: Option<Time>,
-    /// When it was read last.
-    pub read_at: Option<Time>,
-}
-
-impl Coverage {
-    /// What has to be read of a window: everything that is not sealed.
-    pub fn unsealed(&self, window: Window) -> Windows {
-        Windows::of(window).without(&self.sealed)
-    }
-
-    /// What of a window was read, but may still change.
-    pub fn provisional(&self, window: Window) -> Windows {
-        Windows::of(window).intersect(&self.covered).without(&self.sealed)
-    }
+    /// Name of a source and identity, as often as they met.
+    names: BTreeSet<(String, String)>,
 }
 
 /// One window of an entry.
 struct Piece<'p> {
     source: &'p str,
     source_key: &'p str,
+    product: &'p str,
     stream: &'p str,
+    table: &'p str,
+    /// What was asked, where the product had forgotten it.
+    forgotten: Option<Window>,
     covered: Option<Window>,
     sealed_to: Option<Time>,
     rejected: bool,
@@ -70,7 +47,12 @@ impl Ledger {
         let columns = [
             "source",
             "source_key",
+            "product",
             "stream",
+            "table_name",
+            "status",
+            "asked_from",
+            "asked_to",
             "covered_from",
             "covered_to",
             "sealed_to",
@@ -86,6 +68,8 @@ impl Ledger {
     fn add_rows(&mut self, rows: &RecordBatch, now: Time) -> Result<()> {
         let [sources, keys, streams] = ["source", "source_key", "stream"].map(|name| text(rows, name));
         let (sources, keys, streams) = (sources?, keys?, streams?);
+        let [products, tables, statuses] = ["product", "table_name", "status"].map(|name| text(rows, name));
+        let (products, tables, statuses) = (products?, tables?, statuses?);
         let broken = |name: &str| Error::new(ErrorKind::Malformed, format!("rows without {name}"));
         let time = |name: &'static str| {
             let column = rows.column_by_name(name).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
@@ -96,6 +80,7 @@ impl Ledger {
             let column = rows.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
             Ok(column.ok_or_else(|| broken(name))?.values())
         };
+        let (asked_from, asked_to) = (time("asked_from")?, time("asked_to")?);
         let (from, to, sealed_to) = (time("covered_from")?, time("covered_to")?, time("sealed_to")?);
         let (floor, as_of) = (time("retention_floor")?, time("as_of")?);
         let (rejected, lateness) = (number("rows_rejected")?, number("lateness_s")?);
@@ -104,7 +89,11 @@ impl Ledger {
             let piece = Piece {
                 source: sources.value(row),
                 source_key: keys.value(row),
+                product: products.value(row),
                 stream: streams.value(row),
+                table: tables.value(row),
+                forgotten: (statuses.value(row) == Status::Expired.as_str())
+                    .then(|| Window { from: asked_from(row), to: asked_to(row) }),
                 covered,
                 sealed_to: sealed_to(row),
                 rejected: rejected[row] > 0,
@@ -125,7 +114,10 @@ impl Ledger {
             let piece = Piece {
                 source: &entry.source,
                 source_key: &entry.source_key,
+                product: &entry.product,
                 stream: &entry.stream,
+                table: &entry.table,
+                forgotten: (entry.status == Status::Expired).then_some(entry.asked),
                 covered: *covered,
                 sealed_to: entry.sealed_to,
                 rejected: part == 0 && entry.counts.rejected > 0,
@@ -142,11 +134,18 @@ impl Ledger {
         let stream = self.streams.entry(key).or_default();
         if stream.read_at.is_none_or(|read_at| read_at <= piece.as_of) {
             piece.source.clone_into(&mut stream.source);
+            piece.product.clone_into(&mut stream.product);
+            piece.table.clone_into(&mut stream.table);
             stream.read_at = Some(piece.as_of);
             stream.retention_floor = piece.retention_floor.or(stream.retention_floor);
         }
+        self.names.insert((piece.source.to_owned(), piece.source_key.to_owned()));
+        if let Some(forgotten) = piece.forgotten {
+            stream.forgotten.insert(forgotten);
+        }
         let Some(covered) = piece.covered else { return };
         stream.covered.insert(covered);
+        stream.reads.insert((covered.from, covered.to, piece.as_of));
         if piece.rejected {
             stream.rejected.insert(covered);
         }
@@ -160,6 +159,11 @@ impl Ledger {
     /// What is known of a stream; nothing of one that was never read.
     pub fn of(&self, source_key: &str, stream: &str) -> Coverage {
         self.streams.get(&(source_key.to_owned(), stream.to_owned())).cloned().unwrap_or_default()
+    }
+
+    /// Name of a source and identity, as often as they met.
+    pub(crate) fn names(&self) -> Vec<(String, String)> {
+        self.names.iter().cloned().collect()
     }
 
     /// Every stream that was ever read: identity of the source, stream, what is known.

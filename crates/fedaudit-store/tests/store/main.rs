@@ -10,5 +10,6 @@ mod collecting;
 mod killed;
 mod made;
 mod product;
+mod seam;
 mod sql;
 mod writing;

@@ -38,6 +38,10 @@ pub(crate) struct State {
     /// Records of these seconds cannot be decoded.
     pub(crate) broken: Vec<i64>,
     pub(crate) fingerprint: Option<String>,
+    /// It does not answer.
+    pub(crate) down: bool,
+    /// The windows that it was asked for.
+    pub(crate) asked: Vec<Window>,
 }
 
 impl State {
@@ -75,13 +79,23 @@ impl Product {
         state.records.sort_by_key(|record| (record.second, record.id));
     }
 
+    /// What it was asked since the last time.
+    pub(crate) fn take_asked(&self) -> Vec<Window> {
+        std::mem::take(&mut self.state.lock().unwrap().asked)
+    }
+
     pub(crate) fn write(&self, records: impl IntoIterator<Item = Record>) {
         self.change(|state| state.records.extend(records));
     }
 
     pub(crate) fn engine(self: &Arc<Self>, clock: &Arc<Set>) -> Engine {
+        self.engine_named("nas", clock)
+    }
+
+    /// The same under another name.
+    pub(crate) fn engine_named(self: &Arc<Self>, name: &str, clock: &Arc<Set>) -> Engine {
         let plugin: Arc<dyn AuditSource> = Arc::clone(self) as _;
-        let source = Source { name: "nas".into(), source_key: SOURCE_KEY.into(), plugin };
+        let source = Source { name: name.into(), source_key: SOURCE_KEY.into(), plugin };
         Engine::new(vec![source], Arc::clone(clock) as _, Options::default())
     }
 }
@@ -110,6 +124,10 @@ impl AuditSource for Product {
         let meanwhile = self.state.lock().unwrap().meanwhile.pop();
         self.write(meanwhile.into_iter().flatten());
         let mut state = self.state.lock().unwrap();
+        state.asked.push(request.window);
+        if state.down {
+            return Err(Error::new(ErrorKind::Unavailable, "no answer"));
+        }
         if state.fails_at == Some(number) {
             state.fails_at = None;
             return Err(Error::new(ErrorKind::Unavailable, "gone"));
@@ -118,7 +136,7 @@ impl AuditSource for Product {
             state.records.retain(|record| record.second >= floor);
         }
         let Window { from, to } = request.window;
-        let (from, to) = (from.unwrap().micros() / SECOND, to.unwrap().micros() / SECOND);
+        let (from, to) = (from.map_or(0, Time::micros) / SECOND, to.map_or(i64::MAX, Time::micros) / SECOND);
         let behind: Option<(i64, u64)> = request.cursor.as_ref().map(Cursor::read).transpose()?;
         let listed: Vec<&Record> = state
             .records
