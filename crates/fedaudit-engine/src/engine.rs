@@ -306,6 +306,10 @@ pub(crate) fn from_datafusion(error: &DataFusionError) -> Error {
         DataFusionError::ResourcesExhausted(_) | DataFusionError::IoError(_) | DataFusionError::Internal(_) => {
             Error::new(ErrorKind::Internal, text).at("SQL")
         }
+        // Only files of a store are read this way.
+        DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) => Error::new(ErrorKind::Malformed, text)
+            .at("store")
+            .hint("a file of the store cannot be read; --live asks the products alone"),
         _ if NO_QUESTION.iter().any(|words| text.contains(words)) => Error::new(ErrorKind::Config, text)
             .at("SQL")
             .hint("ask one question: a SELECT, or EXPLAIN of one; nothing can be written, created or set"),

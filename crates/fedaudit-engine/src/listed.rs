@@ -12,7 +12,7 @@ use datafusion::common::Result as SqlResult;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use fedaudit_core::rows::SESSIONS;
-use fedaudit_core::{Direction, Error, ErrorKind, Result, SessionState, Window, Windows};
+use fedaudit_core::{Direction, Error, ErrorKind, Result, SessionState, Time, Window, Windows};
 use futures::StreamExt as _;
 
 use crate::ledger::Assignment;
@@ -52,25 +52,25 @@ pub(crate) async fn read(
 ) -> SqlResult<Vec<RecordBatch>> {
     let window = listed.assignment.asked;
     let last = last_states(listed.states.as_ref(), &window, context).await?;
-    let active = last.values().filter(|last| last.wanted && last.active).count();
+    let open: Vec<i64> = last.values().filter(|last| last.wanted && last.active).map(|last| last.fetched_at).collect();
+    let active = open.len();
     let mut assignment = listed.assignment.clone();
-    if active > 0 {
-        assignment.live.extend(&since(&assignment));
+    if let Some(first) = open.into_iter().min() {
+        assignment.live.extend(&since(&assignment, Time::from_micros(first)));
     }
     let (told, mut batches) = live(run, listed.asking, &assignment, projection, active).await.map_err(external)?;
     stored(listed.rows.as_ref(), &last, told, schema, context, &mut batches).await?;
     Ok(batches)
 }
 
-/// What is to be read to see what became of sessions that were active when they were collected: whatever is not sealed
-/// behind the window, if the window itself is sealed to its end. Otherwise the rest of the window shows them.
-fn since(assignment: &Assignment) -> Windows {
+/// What is to be read to see what became of sessions that were active at this time: wherever they ended since is not
+/// sealed, or it would be known. One that goes on overlaps the rest of the window; where the window has no such rest, what
+/// lies behind it is read, too.
+fn since(assignment: &Assignment, active_at: Time) -> Windows {
     let Some(stock) = assignment.stock.as_ref().filter(|stock| !stock.alone) else { return Windows::NONE };
     let reaches = assignment.live.span().is_some_and(|span| span.to == assignment.asked.to);
-    if reaches {
-        return Windows::NONE;
-    }
-    stock.coverage.unsealed(Window { from: assignment.asked.to, to: None })
+    let to = assignment.asked.to.filter(|_| reaches);
+    stock.coverage.unsealed(Window { from: Some(active_at), to })
 }
 
 async fn last_states(

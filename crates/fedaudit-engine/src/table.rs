@@ -109,9 +109,10 @@ impl AuditTable {
         if assignment.live.is_empty() && assignment.sight != Sight::Blind {
             return Ok(Work::Stored(Box::new(assignment)));
         }
-        let stored_keys = match (&assignment.stock, self.run.collected()) {
-            (Some(_), Some(collected)) => {
-                // Streams of one source share keys, in the store as well.
+        let stored_keys = match self.run.collected().filter(|_| assignment.sight != Sight::Blind) {
+            Some(collected) => {
+                // Also where the ledger knows nothing yet: rows are stored before it speaks of them. Streams of one source
+                // share keys, in the store as well.
                 let selection = Selection {
                     table: EVENTS.name,
                     sources: vec![selected(source, None)],
@@ -120,7 +121,7 @@ impl AuditTable {
                 let key = self.schema().index_of("event_key")?;
                 collected.scan(session, &selection, &[key], &[])?
             }
-            _ => None,
+            None => None,
         };
         Ok(Work::Stream { asking: index, assignment: Box::new(assignment), keep: Keep::Inside, stored_keys })
     }

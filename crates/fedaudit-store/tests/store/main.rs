@@ -10,6 +10,8 @@ mod collecting;
 mod killed;
 mod made;
 mod product;
+mod running;
 mod seam;
+mod sessions;
 mod sql;
 mod writing;

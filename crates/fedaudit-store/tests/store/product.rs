@@ -121,8 +121,8 @@ impl AuditSource for Product {
     async fn fetch(&self, cx: &Context, request: &PageRequest) -> Result<Page> {
         let number = self.fetches.fetch_add(1, Relaxed) + 1;
         tokio::task::yield_now().await;
-        let meanwhile = self.state.lock().unwrap().meanwhile.pop();
-        self.write(meanwhile.into_iter().flatten());
+        // At once: what waits is written, or it is forgotten because it would be too late.
+        self.change(|state| state.records.extend(state.meanwhile.pop().into_iter().flatten()));
         let mut state = self.state.lock().unwrap();
         state.asked.push(request.window);
         if state.down {

@@ -284,6 +284,47 @@ async fn a_plan_shows_both_sides_and_asks_nobody() {
     }
 }
 
+/// The first file below a folder that ends so.
+fn file_below(folder: &std::path::Path, ending: &str) -> Option<std::path::PathBuf> {
+    std::fs::read_dir(folder).ok()?.flatten().find_map(|entry| {
+        let path = entry.path();
+        if path.is_dir() { file_below(&path, ending) } else { path.to_str()?.ends_with(ending).then_some(path) }
+    })
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::parse(&folder.path().display().to_string()).unwrap();
+    let world = World { place, ..World::new(400) };
+    world.product.write((0..1000).map(|id| record(id, 90 * DAY + id as i64 * STEP)));
+    world.collect(&Wanted::default()).await;
+    let asked = window(90 * DAY, 95 * DAY);
+    assert!(world.ask(None, asked, "").await.receipt.complete);
+    let file = file_below(&folder.path().join("events"), ".parquet").unwrap();
+    for content in [Some(b"no rows at all".as_slice()), None] {
+        match content {
+            Some(content) => std::fs::write(&file, content).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        let question = Question {
+            sql: "SELECT user_name FROM events".into(),
+            window: asked,
+            collected: Some(world.store().await),
+            ..Question::default()
+        };
+        let mut answer = world.product.engine(&world.clock).ask(question).await.unwrap();
+        let mut error = None;
+        while let Some(rows) = answer.next().await {
+            error = error.or(rows.err());
+        }
+        let error = error.unwrap();
+        assert_eq!(error.kind(), ErrorKind::Malformed, "{error:?}");
+        assert!(error.hint_text().unwrap().contains("--live"));
+        assert!(!answer.finish().await.complete);
+    }
+}
+
 #[tokio::test]
 async fn a_store_of_another_form_is_no_empty_store() {
     let folder = tempfile::tempdir().unwrap();
