@@ -115,7 +115,7 @@ pub struct StreamReceipt {
     #[serde(default)]
     pub parts: Vec<PartReceipt>,
     /// Rows of the window that came late to the store or were edited at their source since.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub amendments: u64,
     /// Conditions the product was given.
     pub pushed: Vec<Predicate>,
@@ -152,7 +152,7 @@ pub struct StreamReceipt {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-fn is_none(count: &u64) -> bool {
+fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
