@@ -17,6 +17,7 @@ pub mod rows;
 mod secret;
 mod source;
 mod time;
+mod windows;
 mod words;
 
 pub use action::Action;
@@ -24,7 +25,7 @@ pub use context::{Clock, Context, Meter, MeterReading};
 pub use error::{Error, ErrorKind, Result};
 pub use page::{EndReason, Next, Observed, Page, Rejected};
 pub use query::{Cursor, Direction, Operator, PageRequest, Predicate, Value, Window};
-pub use receipt::{Receipt, ReceiptError, SourceReceipt, Status, StreamReceipt};
+pub use receipt::{PartReceipt, Receipt, ReceiptError, Side, SourceReceipt, Status, StreamReceipt};
 pub use rows::{EventBuilder, EventRow, SessionBuilder, SessionRow};
 pub use secret::Secret;
 pub use source::{
@@ -32,4 +33,5 @@ pub use source::{
     StreamKind,
 };
 pub use time::{ParsedTime, Time};
+pub use windows::Windows;
 pub use words::{AddressKind, Confidence, EndCause, Outcome, SessionState, TimeQuality, UserType};

@@ -55,6 +55,8 @@ pub enum EndReason {
     EnoughRows,
     /// Nothing of the stream can match, so that nothing was read.
     NothingAsked,
+    /// All that was wanted is stored, so that the product was not asked.
+    Stored,
 }
 
 /// What the product said besides rows.

@@ -70,6 +70,29 @@ impl From<&Error> for ReceiptError {
     }
 }
 
+/// Where rows come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// The store.
+    Stored,
+    /// The product itself.
+    Live,
+}
+
+/// A part of what is covered, and where its rows came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartReceipt {
+    /// The part.
+    pub window: Window,
+    /// Where its rows came from.
+    pub side: Side,
+    /// As of when: the last time that any of it was read from the product. A product may have shown more of it since.
+    pub as_of: Time,
+    /// The first time that any of it was read: what was collected piece by piece is of several times.
+    pub first_as_of: Time,
+}
+
 /// One stream's part of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StreamReceipt {
@@ -88,9 +111,15 @@ pub struct StreamReceipt {
     /// What of the question's window was not: empty where the status says that all is there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<Window>,
+    /// What is covered, by where its rows came from.
+    #[serde(default)]
+    pub parts: Vec<PartReceipt>,
+    /// Rows of the window that came late to the store or were edited at their source since.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub amendments: u64,
     /// Conditions the product was given.
     pub pushed: Vec<Predicate>,
-    /// Rows handed to SQL, inside the window and without duplicates.
+    /// Rows of the product handed to SQL, inside the window and without duplicates; those of the store are not counted.
     pub rows: u64,
     /// Records the product sent.
     pub records: u64,
@@ -120,6 +149,11 @@ pub struct StreamReceipt {
     /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ReceiptError>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What the wire did for one source.
@@ -159,6 +193,10 @@ pub struct Receipt {
     /// Streams that the question itself excludes, or that had not answered when enough rows were known, as `source/stream`:
     /// nothing is claimed of them.
     pub not_asked: Vec<String>,
+    /// Streams that the store holds, but that no configured source has, as `source/stream`: their rows are in the answer
+    /// only if the question was asked of the store alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_configured: Vec<String>,
     /// Every source that was asked.
     pub sources: Vec<SourceReceipt>,
     /// Rows of the answer.

@@ -91,6 +91,14 @@ impl SourceInfo {
     pub fn stream(&self, name: &str) -> Option<&StreamInfo> {
         self.streams.iter().find(|stream| stream.name == name)
     }
+
+    /// Whether a stream lists what is open now and nothing else: it covers no time.
+    pub fn is_live_list(&self, stream: &StreamInfo) -> bool {
+        let lists = |other: &StreamInfo| {
+            other.pairing.as_ref().is_some_and(|pairing| pairing.live_stream.as_ref() == Some(&stream.name))
+        };
+        stream.kind == StreamKind::Sessions && self.streams.iter().any(lists)
+    }
 }
 
 /// Which table a stream fills.

@@ -7,11 +7,11 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use datafusion::arrow::array::{AsArray, BooleanArray, RecordBatch};
+use datafusion::arrow::array::{BooleanArray, RecordBatch};
 use datafusion::arrow::compute::filter_record_batch;
 use fedaudit_core::{Cursor, EndReason, Error, ErrorKind, PageRequest, Result, Time, Window};
 
-use crate::reader::internal;
+use crate::reader::{internal, keys};
 
 /// Records may come twice where two pages meet, never further apart: a plugin that starts over inside a stream skips by
 /// its own cursor. So the keys of this many pages are enough, and memory does not grow with the data.
@@ -88,15 +88,10 @@ impl Chain {
 
     /// Without the records that the last pages of this run had already.
     pub(crate) fn fresh(&mut self, rows: RecordBatch, key: &str) -> Result<(RecordBatch, usize)> {
-        let keys = rows
-            .column_by_name(key)
-            .and_then(|keys| keys.as_string_opt::<i32>())
-            .ok_or_else(|| Error::new(ErrorKind::Internal, format!("a page without {key}")))?;
         let mut of_page = HashSet::with_capacity(rows.num_rows());
-        let mask: BooleanArray = keys
-            .iter()
+        let mask: BooleanArray = keys(&rows, key)?
             .map(|key| {
-                let Some(key) = key.and_then(|key| u128::from_str_radix(key, 16).ok()) else { return Some(true) };
+                let Some(key) = key else { return Some(true) };
                 Some(!self.seen.iter().any(|page| page.contains(&key)) && of_page.insert(key))
             })
             .collect();

@@ -13,15 +13,17 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use fedaudit_core::{
-    Clock, Error, ErrorKind, Meter, Receipt, ReceiptError, Result, SourceHealth, SourceReceipt, StreamKind,
+    Clock, Error, ErrorKind, Meter, Receipt, ReceiptError, Result, Side, SourceHealth, SourceReceipt, StreamKind,
     StreamReceipt, Time, Window,
 };
 use futures::StreamExt as _;
 
 use crate::catalog;
+use crate::collected::Collected;
 use crate::ledger::Ledger;
 use crate::newest_first::NewestFirst;
 use crate::run::{Asking, DefaultRange, InFlight, Options, Run, Source};
+use crate::scan::external;
 use crate::table::AuditTable;
 
 /// SQL over a set of sources.
@@ -40,6 +42,10 @@ pub struct Question {
     pub window: Window,
     /// Whether a question without a lower bound in time is meant.
     pub all_time: bool,
+    /// A store as it is now: what is sealed in it is not asked of the products again.
+    pub collected: Option<Arc<dyn Collected>>,
+    /// Where the rows have to come from; none: from the store what is sealed there, from the products the rest.
+    pub side: Option<Side>,
     /// How far back a scan reads that neither the window nor SQL bounds from below. Without it such a scan is refused.
     pub default_range: Option<Duration>,
 }
@@ -118,6 +124,19 @@ impl Engine {
             as_of: now,
             fetch_id: format!("{:016x}", RandomState::new().hash_one(now)),
             in_flight: InFlight::default(),
+            collected: question.collected.clone(),
+            side: question.side,
+        }
+    }
+}
+
+/// What came late to the store or was edited at its source since, of the rows that the answer rests on.
+async fn count_amendments(run: &Run) {
+    let Some(collected) = run.collected() else { return };
+    for (entry, stock, asked) in run.ledger.stocks() {
+        match collected.amendments(&stock.source_key, &stock.stream, asked).await {
+            Ok(rows) => run.ledger.amended(entry, rows),
+            Err(error) => run.ledger.note(entry, format!("its amendments could not be read: {error}")),
         }
     }
 }
@@ -154,6 +173,11 @@ async fn execute(run: &Arc<Run>, sources: &[Source], sql: &str) -> Result<Sendab
         ("blind_spots", catalog::blind_spots(sources)?),
     ] {
         context.register_table(name, Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?))?;
+    }
+    if let Some(collected) = run.collected() {
+        for (name, table) in collected.tables().map_err(external)? {
+            context.register_table(name, table)?;
+        }
     }
     // Questions only: nothing may be written, created or set.
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
@@ -200,6 +224,7 @@ impl Answer {
     pub async fn finish(mut self) -> Receipt {
         let taken_whole = self.rows.take().is_none() && self.error.is_none();
         let close_errors = leave(&self.run).await;
+        count_amendments(&self.run).await;
         let streams = self.run.ledger.close(taken_whole);
         let asked: Vec<&str> = streams.iter().map(|stream| stream.source.as_str()).collect();
         let sources = self.run.asking.iter().zip(close_errors).filter_map(|(asking, close_error)| {
@@ -221,6 +246,7 @@ impl Answer {
             complete: taken_whole && streams.iter().all(|stream| stream.status.is_whole()),
             sources: sources.collect(),
             not_asked: self.run.ledger.excluded(&streams),
+            not_configured: self.run.ledger.not_configured(),
             streams,
             rows: self.count,
             elapsed_ms: self.started.elapsed().as_millis() as u64,
@@ -280,6 +306,10 @@ pub(crate) fn from_datafusion(error: &DataFusionError) -> Error {
         DataFusionError::ResourcesExhausted(_) | DataFusionError::IoError(_) | DataFusionError::Internal(_) => {
             Error::new(ErrorKind::Internal, text).at("SQL")
         }
+        // Only files of a store are read this way.
+        DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) => Error::new(ErrorKind::Malformed, text)
+            .at("store")
+            .hint("a file of the store cannot be read; --live asks the products alone"),
         _ if NO_QUESTION.iter().any(|words| text.contains(words)) => Error::new(ErrorKind::Config, text)
             .at("SQL")
             .hint("ask one question: a SELECT, or EXPLAIN of one; nothing can be written, created or set"),

@@ -1,11 +1,15 @@
 //! Where a running query writes down what it saw; the receipt is read off here.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fedaudit_core::{EndReason, Error, Observed, Predicate, Rejected, Status, StreamInfo, StreamReceipt, Time, Window};
+use fedaudit_core::{
+    EndReason, Error, ErrorKind, Observed, PartReceipt, Predicate, Rejected, Side, Status, StreamInfo, StreamReceipt,
+    Time, Window, Windows,
+};
 
+use crate::seam::Stock;
 use crate::sight::Sight;
 
 /// How many rejected records a receipt shows with their bytes; all are counted.
@@ -22,11 +26,23 @@ pub(crate) struct EntryId(usize);
 /// What a running query has seen.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    entries: Mutex<Vec<StreamReceipt>>,
-    /// Where rows may be missing although a reader came to the end.
-    gaps: Mutex<Vec<(EntryId, Window)>>,
+    entries: Mutex<Vec<Entry>>,
     not_asked: Mutex<BTreeSet<String>>,
+    not_configured: Mutex<BTreeSet<String>>,
     clock_offsets: Mutex<Vec<(String, i64)>>,
+}
+
+/// A receipt that is being written, and what it will rest on.
+#[derive(Debug)]
+struct Entry {
+    receipt: StreamReceipt,
+    read: Window,
+    stock: Option<Arc<Stock>>,
+    begun: Time,
+    /// What was read from the product to its end.
+    live: Windows,
+    /// Where rows of it may be missing all the same.
+    gaps: Windows,
 }
 
 /// What one stream is asked, for its entry.
@@ -36,7 +52,12 @@ pub(crate) struct Assignment {
     pub(crate) source: String,
     pub(crate) stream: StreamInfo,
     pub(crate) asked: Window,
+    /// The whole of what is read: what is asked, and a look-back.
     pub(crate) read: Window,
+    /// What of it is read from the product.
+    pub(crate) live: Windows,
+    /// What the store has of it.
+    pub(crate) stock: Option<Arc<Stock>>,
     pub(crate) pushed: Vec<Predicate>,
     pub(crate) look_back_s: u64,
     pub(crate) sight: Sight,
@@ -48,16 +69,26 @@ impl Ledger {
     pub(crate) fn open(&self, assignment: &Assignment, now: Time) -> EntryId {
         let stream = &assignment.stream;
         let tail = now.minus(stream.lateness);
-        let unread = assignment.sight == Sight::Blind;
-        let open_end = assignment.asked.to.is_none_or(|to| to > tail);
-        let entry = StreamReceipt {
+        let alone = assignment.stock.as_ref().is_some_and(|stock| stock.alone);
+        let open_end = !alone && assignment.asked.to.is_none_or(|to| to > tail);
+        let end = if assignment.sight == Sight::Blind {
+            Some(EndReason::NothingAsked)
+        } else {
+            assignment.live.is_empty().then_some(EndReason::Stored)
+        };
+        // A store knows nothing of what is to come.
+        let asked =
+            if alone { assignment.asked.intersect(&Window { from: None, to: Some(now) }) } else { assignment.asked };
+        let receipt = StreamReceipt {
             table: assignment.table.to_owned(),
             source: assignment.source.clone(),
             stream: stream.name.clone(),
             status: if assignment.sight == Sight::Clear { Status::Complete } else { Status::Blind },
-            asked: assignment.asked.spanned(),
+            asked: asked.spanned(),
             covered: Vec::new(),
             missing: Vec::new(),
+            parts: Vec::new(),
+            amendments: 0,
             pushed: assignment.pushed.clone(),
             rows: 0,
             records: 0,
@@ -65,7 +96,7 @@ impl Ledger {
             rejected: 0,
             rejected_samples: Vec::new(),
             pages: 0,
-            end: unread.then_some(EndReason::NothingAsked),
+            end,
             provisional_after: (open_end && !stream.lateness.is_zero()).then_some(tail),
             retention_floor: stream.history.map(|history| now.minus(history)),
             look_back_s: assignment.look_back_s,
@@ -85,14 +116,45 @@ impl Ledger {
             notes: assignment.notes.clone(),
             error: None,
         };
+        let (read, stock) = (assignment.read, assignment.stock.clone());
         let mut entries = lock(&self.entries);
-        entries.push(entry);
+        entries.push(Entry { receipt, read, stock, begun: now, live: Windows::NONE, gaps: Windows::NONE });
         EntryId(entries.len() - 1)
+    }
+
+    /// The entries that rest on stored rows, with what is asked of each.
+    pub(crate) fn stocks(&self) -> Vec<(EntryId, Arc<Stock>, Window)> {
+        let of = |(index, entry): (usize, &Entry)| Some((EntryId(index), entry.stock.clone()?, entry.receipt.asked));
+        lock(&self.entries).iter().enumerate().filter_map(of).collect()
+    }
+
+    /// Writes down how many rows of a stream were amended since they were stored.
+    pub(crate) fn amended(&self, id: EntryId, rows: u64) {
+        self.change(id, |entry| entry.receipt.amendments = rows);
+    }
+
+    /// Writes down what else is to be known of a stream.
+    pub(crate) fn note(&self, id: EntryId, note: String) {
+        self.change(id, |entry| {
+            if !entry.receipt.notes.contains(&note) {
+                entry.receipt.notes.push(note);
+            }
+        });
     }
 
     /// Streams that the question excludes.
     pub(crate) fn not_asked(&self, source: &str, stream: &str) {
         lock(&self.not_asked).insert(format!("{source}/{stream}"));
+    }
+
+    /// A stream that is stored and that no configured source has.
+    pub(crate) fn is_not_configured(&self, source: &str, stream: &str) {
+        lock(&self.not_configured).insert(format!("{source}/{stream}"));
+    }
+
+    /// Streams that are stored and that no configured source has.
+    pub(crate) fn not_configured(&self) -> Vec<String> {
+        lock(&self.not_configured).iter().cloned().collect()
     }
 
     /// Writes down a page.
@@ -104,10 +166,11 @@ impl Ledger {
         observed: &Observed,
         rejected: Vec<Rejected>,
     ) {
-        if let Some(gap) = observed.gap {
-            lock(&self.gaps).push((id, gap));
-        }
         self.change(id, |entry| {
+            if let Some(gap) = observed.gap {
+                entry.gaps.insert(gap);
+            }
+            let entry = &mut entry.receipt;
             entry.pages += 1;
             entry.rows += rows as u64;
             entry.duplicates += duplicates as u64;
@@ -141,20 +204,20 @@ impl Ledger {
 
     /// Writes down why a stream ended.
     pub(crate) fn ended(&self, id: EntryId, reason: EndReason) {
-        self.change(id, |entry| entry.end = Some(reason));
+        self.change(id, |entry| entry.receipt.end = Some(reason));
     }
 
     /// Writes down that a stream could not be read, or not to its end.
     pub(crate) fn failed(&self, id: EntryId, error: &Error) {
         self.change(id, |entry| {
-            entry.status = Status::of_error(error.kind());
-            entry.error = Some(error.into());
+            entry.receipt.status = Status::of_error(error.kind());
+            entry.receipt.error = Some(error.into());
         });
     }
 
     /// The entries as they are now.
     pub(crate) fn snapshot(&self) -> Vec<StreamReceipt> {
-        lock(&self.entries).clone()
+        lock(&self.entries).iter().map(|entry| entry.receipt.clone()).collect()
     }
 
     /// Streams that the question excludes or did not wait for, without those that it has the answer of.
@@ -168,99 +231,130 @@ impl Ledger {
     pub(crate) fn covered(&self, id: EntryId, part: Option<Window>) {
         let Some(part) = part else { return };
         self.change(id, |entry| {
-            entry.covered.push(part);
-            merge(&mut entry.covered);
+            entry.live.insert(part);
+            entry.receipt.covered = entry.covered().iter().collect();
         });
     }
 
     /// The entries with their final status. Streams that were still being read were not needed any further, if the
     /// answer was taken to its end.
     pub(crate) fn close(&self, taken_whole: bool) -> Vec<StreamReceipt> {
-        let mut entries = self.snapshot();
-        for (id, gap) in lock(&self.gaps).iter() {
-            if let Some(entry) = entries.get_mut(id.0) {
-                entry.covered = entry.covered.iter().flat_map(|covered| without(*covered, &[*gap])).collect();
-                if entry.status == Status::Complete {
-                    entry.status = Status::Partial;
-                }
+        let mut receipts = Vec::new();
+        for entry in lock(&self.entries).iter() {
+            let receipt = &entry.receipt;
+            // Of a stream that had not answered when the answer was complete nothing is known, not even that it can.
+            let answered = receipt.pages > 0 || receipt.end.is_some() || receipt.error.is_some();
+            if !taken_whole || answered || !entry.stored().is_empty() {
+                receipts.push(entry.closed(taken_whole));
+            } else {
+                self.not_asked(&receipt.source, &receipt.stream);
             }
         }
-        // Of a stream that had not answered when the answer was complete nothing is known, not even that it can.
-        entries.retain(|entry| {
-            let needed = !taken_whole || entry.pages > 0 || entry.end.is_some() || entry.error.is_some();
-            if !needed {
-                self.not_asked(&entry.source, &entry.stream);
-            }
-            needed
-        });
-        for entry in &mut entries {
-            if entry.end.is_none() && entry.error.is_none() {
-                entry.end = taken_whole.then_some(EndReason::EnoughRows);
-                if !taken_whole {
-                    entry.status = Status::Partial;
-                }
-            }
-            if let Some(floor) = entry.retention_floor {
-                let kept = Window { from: Some(floor), to: None };
-                entry.covered = entry.covered.iter().map(|covered| covered.intersect(&kept)).collect();
-                entry.covered.retain(|covered| !covered.is_empty());
-            }
-            entry.status = settled(entry);
-            if !entry.status.is_whole() {
-                // What nobody wanted to read is not missing.
-                let unwanted = Window { from: entry.retention_floor, to: None };
-                let enough = entry.end == Some(EndReason::EnoughRows);
-                entry.missing =
-                    without(entry.asked, if enough { std::slice::from_ref(&unwanted) } else { &entry.covered });
-            }
-        }
-        entries.sort_by(|a, b| (&a.source, &a.table, &a.stream).cmp(&(&b.source, &b.table, &b.stream)));
-        entries
+        receipts.sort_by(|a, b| (&a.source, &a.table, &a.stream).cmp(&(&b.source, &b.table, &b.stream)));
+        receipts
     }
 
-    fn change(&self, id: EntryId, change: impl FnOnce(&mut StreamReceipt)) {
+    fn change(&self, id: EntryId, change: impl FnOnce(&mut Entry)) {
         if let Some(entry) = lock(&self.entries).get_mut(id.0) {
             change(entry);
         }
     }
 }
 
-/// The final status of an entry that nothing has decided yet.
-fn settled(entry: &StreamReceipt) -> Status {
-    let expired = matches!((entry.asked.from, entry.retention_floor),
-        (Some(from), Some(floor)) if from < floor.minus(RETENTION_SLACK));
-    match entry.status {
-        Status::Complete if expired => Status::Expired,
-        Status::Complete if entry.rejected > 0 => Status::Partial,
-        Status::Complete if entry.rows == 0 && entry.end != Some(EndReason::EnoughRows) => Status::Empty,
-        decided => decided,
+impl Entry {
+    fn stored(&self) -> Windows {
+        self.stock.as_ref().map_or(Windows::NONE, |stock| stock.covered(self.read))
     }
-}
 
-/// Adjoining windows as one.
-fn merge(windows: &mut Vec<Window>) {
-    windows.sort_by_key(|window| window.from);
-    windows.dedup_by(|next, window| {
-        let adjoins = window.to.is_none_or(|to| next.from.is_none_or(|from| from <= to));
-        if adjoins {
-            window.to = window.to.and_then(|to| next.to.map(|next| next.max(to)));
+    fn covered(&self) -> Windows {
+        let mut covered = self.stored();
+        covered.extend(&self.live);
+        covered
+    }
+
+    /// The receipt with its final status.
+    fn closed(&self, taken_whole: bool) -> StreamReceipt {
+        let mut receipt = self.receipt.clone();
+        let mut live = self.live.without(&self.gaps);
+        if !self.gaps.is_empty() && receipt.status == Status::Complete {
+            receipt.status = Status::Partial;
         }
-        adjoins
-    });
+        if receipt.end.is_none() && receipt.error.is_none() {
+            receipt.end = taken_whole.then_some(EndReason::EnoughRows);
+            if !taken_whole {
+                receipt.status = Status::Partial;
+            }
+        }
+        let kept = Window { from: receipt.retention_floor, to: None };
+        live = live.inside(kept);
+        let stored = self.stored();
+        let from_store = stored.without(&live);
+        let mut covered = stored.clone();
+        covered.extend(&live);
+        receipt.covered = covered.iter().collect();
+        receipt.parts = live.iter().map(|window| self.live_part(window)).collect();
+        let mut undecoded = Windows::NONE;
+        if let Some(stock) = &self.stock {
+            receipt.parts.extend(stock.parts(&from_store));
+            receipt.parts.sort_by_key(|part| part.window.from);
+            let may_change = stock.provisional_after(&from_store.inside(receipt.asked));
+            receipt.provisional_after = [receipt.provisional_after, may_change].into_iter().flatten().min();
+            undecoded = stock.undecoded(receipt.asked);
+        }
+        if receipt.status == Status::Complete {
+            receipt.status = self.settled(&mut receipt, &stored, &undecoded);
+        }
+        if !receipt.status.is_whole() {
+            // What nobody wanted to read is not missing.
+            if receipt.end == Some(EndReason::EnoughRows) {
+                covered.insert(kept);
+            }
+            let mut missing = Windows::of(receipt.asked).without(&covered);
+            missing.extend(&undecoded);
+            receipt.missing = missing.iter().collect();
+        }
+        receipt
+    }
+
+    fn live_part(&self, window: Window) -> PartReceipt {
+        PartReceipt { window, side: Side::Live, as_of: self.begun, first_as_of: self.begun }
+    }
+
+    /// The final status of an entry that nothing has decided yet.
+    fn settled(&self, receipt: &mut StreamReceipt, stored: &Windows, undecoded: &Windows) -> Status {
+        let unstored = Windows::of(receipt.asked).without(stored);
+        let first = unstored.iter().next().and_then(|window| window.from);
+        let floored = matches!((first, receipt.retention_floor),
+            (Some(from), Some(floor)) if from < floor.minus(RETENTION_SLACK));
+        let (forgotten, alone) =
+            self.stock.as_ref().map_or((Windows::NONE, false), |stock| (stock.forgotten(receipt.asked), stock.alone));
+        if (floored && !alone) || !forgotten.is_empty() {
+            return Status::Expired;
+        }
+        if alone && !unstored.is_empty() {
+            let missing = Error::new(ErrorKind::NotFound, format!("not collected: {}", few(&unstored)))
+                .hint("'fedaudit collect' reads what the products still have; without --stored they are asked now");
+            receipt.error = Some((&missing).into());
+            return Status::Partial;
+        }
+        if !undecoded.is_empty() {
+            receipt
+                .notes
+                .push("stored windows hold records that could not be decoded: SELECT * FROM rejected".to_owned());
+            return Status::Partial;
+        }
+        if receipt.rejected > 0 {
+            return Status::Partial;
+        }
+        let nothing = receipt.rows == 0 && stored.inside(receipt.asked).is_empty();
+        if nothing && receipt.end != Some(EndReason::EnoughRows) { Status::Empty } else { Status::Complete }
+    }
 }
 
-/// What of a window lies in none of the others, which are in order.
-fn without(window: Window, others: &[Window]) -> Vec<Window> {
-    let mut rest = vec![window];
-    for other in others {
-        let Some(last) = rest.pop() else { break };
-        let before = Window { from: last.from, to: other.from };
-        let after = other.to.map(|to| Window { from: Some(to), to: None });
-        rest.extend(other.from.map(|_| last.intersect(&before)));
-        rest.extend(after.map(|after| last.intersect(&after)));
-    }
-    rest.retain(|window| !window.is_empty());
-    rest
+/// The first of many windows.
+fn few(windows: &Windows) -> String {
+    let (first, more) = (windows.iter().take(3).collect::<Windows>(), windows.iter().skip(3).count());
+    if more > 0 { format!("{first} and {more} more") } else { first.to_string() }
 }
 
 /// A reader that panicked leaves counts that are still true.
@@ -285,6 +379,8 @@ mod tests {
             stream: StreamInfo::new("log", fedaudit_core::StreamKind::Events),
             asked: window(0, 10),
             read: window(0, 10),
+            live: Windows::of(window(0, 10)),
+            stock: None,
             pushed: Vec::new(),
             look_back_s: 0,
             sight: Sight::Clear,
@@ -299,20 +395,5 @@ mod tests {
         let entry = &ledger.close(true)[0];
         assert_eq!((entry.status, entry.missing.as_slice()), (Status::Partial, &[window(4, 6)][..]));
         assert_eq!(entry.covered, [window(0, 4), window(6, 10)]);
-    }
-
-    #[test]
-    fn windows_are_merged_and_subtracted() {
-        let mut covered = vec![window(5, 7), window(1, 3), window(3, 4), window(6, 9)];
-        merge(&mut covered);
-        assert_eq!(covered, [window(1, 4), window(5, 9)]);
-        assert_eq!(without(window(0, 12), &covered), [window(0, 1), window(4, 5), window(9, 12)]);
-        assert_eq!(without(window(2, 3), &covered), []);
-        assert_eq!(without(window(2, 6), &covered), [window(4, 5)]);
-        let open = Window { from: Some(Time::from_micros(6)), to: None };
-        assert_eq!(without(open, &covered), [Window { from: Some(Time::from_micros(9)), to: None }]);
-        assert_eq!(without(window(0, 12), &[Window::ALL]), []);
-        assert_eq!(without(window(0, 12), &[open]), [window(0, 6)]);
-        assert_eq!(without(Window::ALL, &[window(1, 2)]).len(), 2);
     }
 }

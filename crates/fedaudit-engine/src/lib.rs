@@ -3,16 +3,19 @@
 
 mod catalog;
 mod chain;
+mod collected;
 mod engine;
 mod filters;
 mod functions;
 mod ledger;
+mod listed;
 mod newest_first;
 #[cfg(test)]
 mod parallel_tests;
 mod reader;
 mod run;
 mod scan;
+mod seam;
 mod session_scan;
 pub mod sessions;
 mod sight;
@@ -20,6 +23,7 @@ mod table;
 mod watch;
 mod whole;
 
+pub use collected::{Collected, Coverage, SelectedSource, Selection};
 pub use datafusion::arrow;
 pub use engine::{Answer, Engine, Progress, Question};
 pub use functions::register as register_functions;

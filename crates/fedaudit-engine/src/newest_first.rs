@@ -19,6 +19,7 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, Partitioning, ReplaceChildrenOptions};
 use fedaudit_core::Time;
 
@@ -66,6 +67,15 @@ fn turned(plan: &Arc<dyn ExecutionPlan>, wanted: usize) -> Result<Option<Arc<dyn
         || plan.downcast_ref::<ProjectionExec>().is_some()
         || plan.downcast_ref::<CoalescePartitionsExec>().is_some();
     let children = plan.children();
+    if plan.downcast_ref::<UnionExec>().is_some() {
+        // Beside what is stored: the products' part is turned, whatever the other is.
+        let turned = children.iter().map(|child| turned(child, wanted)).collect::<Result<Vec<_>>>()?;
+        if turned.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let both = turned.into_iter().zip(children).map(|(turned, child)| turned.unwrap_or_else(|| Arc::clone(child)));
+        return UnionExec::try_new(both.collect()).map(Some);
+    }
     // Spreading one stream over cores reads ahead of the sort; what is wanted fits one core.
     if let (Some(spread), [child]) = (plan.downcast_ref::<RepartitionExec>(), children.as_slice())
         && matches!(spread.partitioning(), Partitioning::RoundRobinBatch(_))

@@ -11,7 +11,7 @@ use datafusion::arrow::datatypes::TimestampMicrosecondType;
 use fedaudit_core::{
     AuditSource, Bound, Clock, Context, Cursor, Direction, EndReason, Error, ErrorKind, EventBuilder, EventRow, Meter,
     Next, Observed, Order, Page, PageRequest, Result, SourceHealth, SourceInfo, StreamInfo, StreamKind, StreamReceipt,
-    Time, Window,
+    Time, Window, Windows,
 };
 use proptest::prelude::*;
 
@@ -146,6 +146,8 @@ fn read(setup: &Setup, parallel_windows: usize) -> (BTreeMap<String, i64>, Strea
         as_of: Still.now(),
         fetch_id: String::new(),
         in_flight: InFlight::default(),
+        collected: None,
+        side: None,
     });
     let assignment = Assignment {
         table: "events",
@@ -153,6 +155,8 @@ fn read(setup: &Setup, parallel_windows: usize) -> (BTreeMap<String, i64>, Strea
         stream: log.info.streams[0].clone(),
         asked: window,
         read: window,
+        live: Windows::of(window),
+        stock: None,
         pushed: Vec::new(),
         look_back_s: 0,
         sight: Sight::Clear,

@@ -1,8 +1,9 @@
 //! Reads one stream page by page, parts of its window at once: bounds it exactly, drops repeated records, adds provenance,
 //! keeps the ledger. A stream that cannot be read ends here with an entry in the ledger; it never ends the question.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::arrow::array::{
     ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
@@ -43,6 +44,8 @@ pub(crate) struct Reader {
     waiting: VecDeque<Chain>,
     in_flight: FuturesUnordered<BoxFuture<'static, (Chain, Result<Page>)>>,
     budget: Budget,
+    /// Keys of rows that are stored already.
+    known: HashSet<u128>,
     frontier: Option<Time>,
     /// Records that could not be decoded, for somebody who keeps them; the receipt shows a few only.
     rejected: Option<Vec<Rejected>>,
@@ -64,7 +67,12 @@ impl Reader {
         // Sessions overlap the edges of any part of a window, and newest first is one page after the other.
         let alone = keep == Keep::Overlapping || direction == Direction::NewestFirst;
         let most = if alone { 1 } else { assignment.stream.parallel_windows };
-        let first = (assignment.sight != Sight::Blind).then(|| Chain::new(request, run.clock.now()));
+        let chain = |window| Chain::new(PageRequest { window, ..request.clone() }, run.clock.now());
+        let mut waiting: VecDeque<Chain> =
+            assignment.live.iter().filter(|_| assignment.sight != Sight::Blind).map(chain).collect();
+        if direction == Direction::NewestFirst {
+            waiting.make_contiguous().reverse();
+        }
         Self {
             run: Arc::clone(run),
             asking,
@@ -74,9 +82,10 @@ impl Reader {
             keep,
             key: if keep == Keep::Inside { "event_key" } else { "session_key" },
             entry,
-            waiting: first.into_iter().collect(),
+            waiting,
             in_flight: FuturesUnordered::new(),
             budget: Budget::new(most),
+            known: HashSet::new(),
             frontier: None,
             rejected: None,
         }
@@ -84,7 +93,13 @@ impl Reader {
 
     /// Keeps the rows of the window that is read instead of the one that was asked.
     pub(crate) fn keeping_look_back(mut self) -> Self {
-        self.window = self.waiting.front().map_or(self.window, |chain| chain.part);
+        self.window = Window::ALL;
+        self
+    }
+
+    /// Leaves out the rows with these keys.
+    pub(crate) fn without(mut self, known: HashSet<u128>) -> Self {
+        self.known = known;
         self
     }
 
@@ -116,12 +131,18 @@ impl Reader {
         self.frontier
     }
 
+    /// Where the ledger writes it down.
+    pub(crate) fn entry(&self) -> EntryId {
+        self.entry
+    }
+
     /// Ends reading because nobody wants more.
     pub(crate) fn stop(&mut self) {
         if let Some(chain) = self.waiting.pop_front() {
             self.run.ledger.covered(self.entry, chain.covered());
             self.run.ledger.ended(self.entry, EndReason::EnoughRows);
         }
+        self.waiting.clear();
     }
 
     /// The next page that has rows, in the page schema; `Ok(None)` after the last. An error is in the ledger already.
@@ -168,7 +189,9 @@ impl Reader {
             self.run.ledger.clock(&asking.source.name, server_time, self.run.clock.now());
         }
         self.budget.adapt(asking.meter.read().throttled);
-        let (rows, duplicates) = chain.fresh(self.bounded(page.rows, chain)?, self.key)?;
+        let (rows, repeated) = chain.fresh(self.bounded(page.rows, chain)?, self.key)?;
+        let (rows, stored) = unknown(rows, self.key, &self.known)?;
+        let duplicates = repeated + stored;
         let mut observed = page.observed;
         observed.records = observed.records.max((rows.num_rows() + duplicates + page.rejected.len()) as u64);
         if let Some(kept) = &mut self.rejected {
@@ -196,21 +219,29 @@ impl Reader {
         if others == 0 {
             self.run.ledger.ended(self.entry, reason);
         }
+        // Newest first one window comes after the other: nothing later than the next one's end is to come.
+        if let (true, Some(next)) = (self.in_flight.is_empty(), self.waiting.front()) {
+            self.frontier = next.part.to.map(|to| to.minus(Duration::from_micros(1)));
+        }
     }
 
     /// Only what belongs to the window and to this part of it: a source may send more than was asked.
     fn bounded(&self, rows: RecordBatch, chain: &Chain) -> Result<RecordBatch> {
-        if self.window == Window::ALL || rows.num_rows() == 0 {
+        let window = match self.keep {
+            Keep::Inside => self.window.intersect(&chain.part),
+            Keep::Overlapping => self.window,
+        };
+        if window == Window::ALL || rows.num_rows() == 0 {
             return Ok(rows);
         }
         let mask: BooleanArray = match self.keep {
             Keep::Inside => {
-                let (window, times) = (self.window.intersect(&chain.part), times(&rows, "time")?);
+                let times = times(&rows, "time")?;
                 times.values().iter().map(|time| Some(window.contains(Time::from_micros(*time)))).collect()
             }
             Keep::Overlapping => {
                 let (starts, ends) = (times(&rows, "start_time")?, times(&rows, "end_time")?);
-                starts.iter().zip(ends.iter()).map(|(start, end)| Some(overlaps(&self.window, start, end))).collect()
+                starts.iter().zip(ends.iter()).map(|(start, end)| Some(overlaps(&window, start, end))).collect()
             }
         };
         if mask.true_count() == rows.num_rows() {
@@ -218,6 +249,26 @@ impl Reader {
         }
         filter_record_batch(&rows, &mask).map_err(internal)
     }
+}
+
+/// The rows whose key is not among these, and how many others there were.
+fn unknown(rows: RecordBatch, key: &str, known: &HashSet<u128>) -> Result<(RecordBatch, usize)> {
+    if known.is_empty() || rows.num_rows() == 0 {
+        return Ok((rows, 0));
+    }
+    let keys = keys(&rows, key)?;
+    let mask: BooleanArray = keys.map(|key| Some(key.is_none_or(|key| !known.contains(&key)))).collect();
+    let dropped = rows.num_rows() - mask.true_count();
+    Ok((filter_record_batch(&rows, &mask).map_err(internal)?, dropped))
+}
+
+/// The keys of rows as numbers; a row that has none is told by none.
+pub(crate) fn keys<'r>(rows: &'r RecordBatch, key: &str) -> Result<impl Iterator<Item = Option<u128>> + use<'r>> {
+    let keys = rows
+        .column_by_name(key)
+        .and_then(|keys| keys.as_string_opt::<i32>())
+        .ok_or_else(|| Error::new(ErrorKind::Internal, format!("a page without {key}")))?;
+    Ok(keys.iter().map(|key| u128::from_str_radix(key?, 16).ok()))
 }
 
 /// Whether a session that began and ended then may have been open in the window.

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fedaudit_core::{AuditSource, Clock, Context, Error, ErrorKind, Meter, Page, PageRequest, Result, Time, Window};
+use fedaudit_core::{
+    AuditSource, Clock, Context, Error, ErrorKind, Meter, Page, PageRequest, Result, Side, Time, Window,
+};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 use tokio::task::AbortHandle;
 
+use crate::collected::Collected;
 use crate::ledger::Ledger;
 
 /// A configured source.
@@ -55,6 +58,10 @@ pub(crate) struct Run {
     pub(crate) as_of: Time,
     pub(crate) fetch_id: String,
     pub(crate) in_flight: InFlight,
+    /// A store, as it was when the question was asked.
+    pub(crate) collected: Option<Arc<dyn Collected>>,
+    /// Where rows have to come from; none: from both.
+    pub(crate) side: Option<Side>,
 }
 
 /// The range of scans that nothing bounds from below, and which scans needed it.
@@ -145,6 +152,11 @@ impl InFlight {
 }
 
 impl Run {
+    /// The store, where rows may come from it.
+    pub(crate) fn collected(&self) -> Option<&Arc<dyn Collected>> {
+        self.collected.as_ref().filter(|_| self.side != Some(Side::Live))
+    }
+
     /// Fetches a page. The plugin has the deadline in its context; the limit here is for one that forgets it.
     pub(crate) async fn fetch(&self, asking: &Asking, request: &PageRequest) -> Result<Page> {
         let longest = self.options.page_timeout + Duration::from_secs(5);

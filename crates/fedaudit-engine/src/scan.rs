@@ -1,6 +1,7 @@
 //! The physical scan: one partition per stream for `events`, one per source for `sessions`. `EXPLAIN` shows for each
 //! what it is asked and what stays with SQL.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,49 +21,66 @@ use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSe
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
-    SendableRecordBatchStream,
+    SendableRecordBatchStream, execute_stream,
 };
 use fedaudit_core::columns::Table;
 use fedaudit_core::{Direction, Order, Predicate, Window};
 use futures::{Stream, StreamExt as _};
 
 use crate::ledger::Assignment;
+use crate::listed::{self, Listed};
 use crate::newest_first::threshold;
-use crate::reader::{Keep, Provenance, Reader};
+use crate::reader::{Keep, Provenance, Reader, keys};
 use crate::run::Run;
-use crate::session_scan;
+use crate::session_scan::{self, Feed};
 use crate::sight::Sight;
 
 /// What one partition reads.
 #[derive(Clone, Debug)]
-pub(crate) struct Part {
-    /// Index of the source.
-    pub(crate) asking: usize,
-    /// Its work.
-    pub(crate) work: Work,
-}
-
-/// The kinds of partitions.
-#[derive(Clone, Debug)]
 pub(crate) enum Work {
     /// One stream, page by page.
-    Stream(Box<Assignment>, Keep),
+    Stream {
+        /// Index of the source.
+        asking: usize,
+        assignment: Box<Assignment>,
+        keep: Keep,
+        /// Keys of what is stored already where the stream is read all the same.
+        stored_keys: Option<Arc<dyn ExecutionPlan>>,
+    },
+    /// One stream of which all that is wanted is stored: only the receipt is written.
+    Stored(Box<Assignment>),
+    /// One stream of sessions of which some are stored.
+    Listed(Box<Listed>),
     /// All that is known of one source's sessions: its lists, and what its events tell.
     Sessions {
+        /// Index of the source.
+        asking: usize,
         /// The sessions that are wanted overlap it.
         window: Window,
         /// Streams that list sessions.
         lists: Vec<Assignment>,
         /// Streams of events that sessions are rebuilt from.
-        events: Vec<Assignment>,
+        events: Vec<Feed>,
     },
+}
+
+impl Work {
+    fn assignments(&self) -> Vec<&Assignment> {
+        match self {
+            Self::Stream { assignment, .. } | Self::Stored(assignment) => vec![assignment],
+            Self::Listed(listed) => vec![&listed.assignment],
+            Self::Sessions { lists, events, .. } => {
+                lists.iter().chain(events.iter().map(|feed| &feed.assignment)).collect()
+            }
+        }
+    }
 }
 
 /// What a scan of one table reads.
 #[derive(Debug)]
 pub(crate) struct ScanPlan {
     pub(crate) table: &'static Table,
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Vec<Work>,
     pub(crate) local: Vec<String>,
 }
 
@@ -71,7 +89,7 @@ pub(crate) struct ScanPlan {
 pub(crate) struct AuditScan {
     run: Arc<Run>,
     plan: Arc<ScanPlan>,
-    projection: Option<Vec<usize>>,
+    projection: Vec<usize>,
     newest_first: Option<usize>,
     dynamic: Vec<Arc<dyn PhysicalExpr>>,
     properties: Arc<PlanProperties>,
@@ -79,12 +97,8 @@ pub(crate) struct AuditScan {
 }
 
 impl AuditScan {
-    pub(crate) fn new(run: Arc<Run>, plan: ScanPlan, projection: Option<Vec<usize>>) -> Result<Self> {
-        let full = plan.table.schema();
-        let schema: SchemaRef = match &projection {
-            Some(columns) => Arc::new(Schema::project(&full, columns)?),
-            None => full,
-        };
+    pub(crate) fn new(run: Arc<Run>, plan: ScanPlan, projection: Vec<usize>) -> Result<Self> {
+        let schema: SchemaRef = Arc::new(Schema::project(&plan.table.schema(), &projection)?);
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(plan.parts.len()),
@@ -105,26 +119,27 @@ impl AuditScan {
 
     /// The same scan reading newest pages first, where a source can do so, because only so many rows are wanted.
     pub(crate) fn newest_first(&self, wanted: usize) -> Option<Self> {
-        let possible = self.plan.parts.iter().any(|part| match &part.work {
-            Work::Stream(assignment, Keep::Inside) => reads_newest_first(assignment),
+        let possible = self.plan.parts.iter().any(|part| match part {
+            Work::Stream { assignment, keep: Keep::Inside, .. } => reads_newest_first(assignment),
             _ => false,
         });
         possible.then(|| Self { newest_first: Some(wanted), ..self.clone() })
     }
 
-    fn pages(&self, part: usize) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
-        let Part { asking, work } = self.plan.parts[part].clone();
+    fn pages(&self, part: usize, context: Arc<TaskContext>) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
+        let work = self.plan.parts[part].clone();
         let run = Arc::clone(&self.run);
         let (table, projection) = (self.plan.table, self.projection.clone());
+        let schema = self.schema();
         let (newest_first, dynamic) = (self.newest_first, self.dynamic.clone());
         async_stream(move |out| async move {
             match work {
-                Work::Stream(assignment, keep) => {
+                Work::Stream { asking, assignment, keep, stored_keys } => {
                     let wanted = newest_first.filter(|_| reads_newest_first(&assignment));
                     let direction = if newest_first.is_some() { Direction::NewestFirst } else { Direction::Any };
-                    let provenance =
-                        Provenance::new(&run, asking, table, projection.as_deref(), &assignment.stream.name);
-                    let mut reader = Reader::new(&run, asking, &assignment, keep, direction);
+                    let provenance = Provenance::new(&run, asking, table, Some(&projection), &assignment.stream.name);
+                    let known = known(stored_keys, context).await?;
+                    let mut reader = Reader::new(&run, asking, &assignment, keep, direction).without(known);
                     if let Some(rows) = wanted {
                         reader = reader.beginning_with(rows.clamp(FIRST_PAGE.0, FIRST_PAGE.1));
                     }
@@ -140,9 +155,19 @@ impl AuditScan {
                     }
                     Ok(())
                 }
-                Work::Sessions { window, lists, events } => {
+                Work::Stored(assignment) => {
+                    run.ledger.open(&assignment, run.clock.now());
+                    Ok(())
+                }
+                Work::Listed(listed) => {
+                    for rows in listed::read(&run, &listed, &projection, &schema, &context).await? {
+                        out.send(rows).await;
+                    }
+                    Ok(())
+                }
+                Work::Sessions { asking, window, lists, events } => {
                     let batches =
-                        session_scan::read(&run, asking, window, &lists, &events, projection.as_deref()).await;
+                        session_scan::read(&run, asking, window, &lists, &events, &projection, &context).await;
                     for rows in batches.map_err(external)? {
                         out.send(rows).await;
                     }
@@ -158,6 +183,17 @@ const FIRST_PAGE: (usize, usize) = (100, 1000);
 
 fn reads_newest_first(assignment: &Assignment) -> bool {
     matches!(assignment.stream.order, Order::Either | Order::Descending)
+}
+
+/// The keys of stored rows, so that no row comes twice.
+async fn known(stored: Option<Arc<dyn ExecutionPlan>>, context: Arc<TaskContext>) -> Result<HashSet<u128>> {
+    let mut known = HashSet::new();
+    let Some(stored) = stored else { return Ok(known) };
+    let mut rows = execute_stream(stored, context)?;
+    while let Some(rows) = rows.next().await {
+        known.extend(keys(&rows?, "event_key").map_err(external)?.flatten());
+    }
+    Ok(known)
 }
 
 /// Hands batches from a reading future to the stream that drives it: nothing runs ahead of the consumer.
@@ -206,28 +242,26 @@ impl DisplayAs for AuditScan {
             let filters: Vec<String> = self.dynamic.iter().map(ToString::to_string).collect();
             write!(f, ", stops_by=[{}]", filters.join(", "))?;
         }
-        for part in &self.plan.parts {
-            let assignments: Vec<&Assignment> = match &part.work {
-                Work::Stream(assignment, _) => vec![assignment],
-                Work::Sessions { lists, events, .. } => lists.iter().chain(events).collect(),
-            };
-            for assignment in assignments {
-                let Assignment { source, stream, read, pushed, .. } = assignment;
-                write!(f, "\n      {source}/{}: ", stream.name)?;
-                if assignment.sight == Sight::Blind {
-                    f.write_str("not read, it can never show what is asked")?;
-                    continue;
-                }
-                write!(f, "window={read} on {}, pushed=[{}]", stream.time_field, list(pushed))?;
-                let local: Vec<&str> = self
-                    .plan
-                    .local
-                    .iter()
-                    .filter(|text| !pushed.iter().any(|p| p.to_string() == **text))
-                    .map(String::as_str)
-                    .collect();
-                write!(f, ", local=[{}]", local.join(" AND "))?;
+        for assignment in self.plan.parts.iter().flat_map(Work::assignments) {
+            let Assignment { source, stream, read, live, stock, pushed, .. } = assignment;
+            write!(f, "\n      {source}/{}: ", stream.name)?;
+            if assignment.sight == Sight::Blind {
+                f.write_str("not read, it can never show what is asked")?;
+                continue;
             }
+            write!(f, "window={read} on {}", stream.time_field)?;
+            if let Some(stock) = stock {
+                write!(f, ", stored=[{}], live=[{live}]", stock.covered(*read))?;
+            }
+            write!(f, ", pushed=[{}]", list(pushed))?;
+            let local: Vec<&str> = self
+                .plan
+                .local
+                .iter()
+                .filter(|text| !pushed.iter().any(|p| p.to_string() == **text))
+                .map(String::as_str)
+                .collect();
+            write!(f, ", local=[{}]", local.join(" AND "))?;
         }
         Ok(())
     }
@@ -291,9 +325,9 @@ impl ExecutionPlan for AuditScan {
         Ok(answer.with_updated_node(Arc::new(scan)))
     }
 
-    fn execute(&self, part: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(&self, part: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let metrics = BaselineMetrics::new(&self.metrics, part);
-        let pages = self.pages(part).inspect(move |rows| {
+        let pages = self.pages(part, context).inspect(move |rows| {
             if let Ok(rows) = rows {
                 metrics.record_output(rows.num_rows());
             }

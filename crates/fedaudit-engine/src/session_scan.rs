@@ -8,12 +8,16 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use fedaudit_core::rows::SESSIONS;
 use fedaudit_core::{
     Action, AddressKind, Direction, Error, ErrorKind, Outcome, Pairing, Result, SessionBuilder, SessionRow,
     SessionState, Time, UserType, Window,
 };
+use futures::StreamExt as _;
 
+use crate::engine::from_datafusion;
 use crate::ledger::Assignment;
 use crate::reader::{Keep, Provenance, Reader, internal, overlaps};
 use crate::run::Run;
@@ -24,7 +28,7 @@ use crate::sight::Sight;
 pub(crate) const DERIVED: &str = "derived";
 
 /// What rows of events are kept of, for the sessions made from them.
-const KEPT: &[&str] = &[
+pub(crate) const KEPT: &[&str] = &[
     "event_key",
     "session_key",
     "session_id",
@@ -66,12 +70,14 @@ pub(crate) async fn read(
     asking: usize,
     window: Window,
     lists: &[Assignment],
-    feeds: &[Assignment],
-    projection: Option<&[usize]>,
+    feeds: &[Feed],
+    projection: &[usize],
+    context: &Arc<TaskContext>,
 ) -> Result<Vec<RecordBatch>> {
+    let projection = Some(projection);
     // The lists come first: a logout seen later is newer knowledge than the list.
     let listed = futures::future::try_join_all(lists.iter().map(|list| read_list(run, asking, list))).await?;
-    let feeds = futures::future::try_join_all(feeds.iter().map(|feed| read_feed(run, asking, feed))).await?;
+    let feeds = futures::future::try_join_all(feeds.iter().map(|feed| read_feed(run, asking, feed, context))).await?;
     let source_key = &run.asking[asking].source.source_key;
     let mut rebuilt = Vec::new();
     for feed in feeds {
@@ -132,8 +138,16 @@ async fn read_list(run: &Arc<Run>, asking: usize, assignment: &Assignment) -> Re
     }
 }
 
+/// A stream of events that sessions are rebuilt from.
+#[derive(Clone, Debug)]
+pub(crate) struct Feed {
+    pub(crate) assignment: Assignment,
+    /// What is stored of it, in the columns that are kept.
+    pub(crate) stored: Option<Arc<dyn ExecutionPlan>>,
+}
+
 /// The events of a stream that open, close or restart sessions, and what is kept of their rows.
-struct Feed {
+struct Signs {
     pairing: Pairing,
     /// Where reading ended; none for now.
     read_to: Option<Time>,
@@ -144,28 +158,44 @@ struct Feed {
 /// Rows of a feed are addressed by page and place in the page.
 const PAGE_SHIFT: u32 = 32;
 
-async fn read_feed(run: &Arc<Run>, asking: usize, assignment: &Assignment) -> Result<Feed> {
+async fn read_feed(run: &Arc<Run>, asking: usize, feed: &Feed, context: &Arc<TaskContext>) -> Result<Signs> {
+    let assignment = &feed.assignment;
     let pairing = assignment.stream.pairing.clone();
     let pairing = pairing.ok_or_else(|| Error::new(ErrorKind::Internal, "a feed without a pairing rule"))?;
-    let signs: HashSet<&str> =
-        pairing.opens.iter().chain(&pairing.closes).chain(&pairing.restarts).map(|action| action.as_str()).collect();
+    let mut signs = Signs { pairing, read_to: assignment.read.to, events: Vec::new(), rows: Vec::new() };
+    if let Some(stored) = &feed.stored {
+        let mut rows =
+            execute_stream(Arc::clone(stored), Arc::clone(context)).map_err(|error| from_datafusion(&error))?;
+        while let Some(rows) = rows.next().await {
+            signs.add(&rows.map_err(|error| from_datafusion(&error))?)?;
+        }
+    }
+    // What is stored and read once more is one event: rebuilding looks at the keys.
     let mut reader = Reader::new(run, asking, assignment, Keep::Inside, Direction::Any).keeping_look_back();
-    let (mut events, mut rows) = (Vec::new(), Vec::new());
     while let Ok(Some(page)) = reader.next().await {
-        let actions = texts(&page, "action")?;
+        signs.add(&page)?;
+    }
+    Ok(signs)
+}
+
+impl Signs {
+    fn add(&mut self, rows: &RecordBatch) -> Result<()> {
+        let Pairing { opens, closes, restarts, .. } = &self.pairing;
+        let signs: HashSet<&str> = opens.iter().chain(closes).chain(restarts).map(|action| action.as_str()).collect();
+        let actions = texts(rows, "action")?;
         let mask: BooleanArray =
             actions.iter().map(|action| Some(action.is_some_and(|action| signs.contains(action)))).collect();
-        let columns: Vec<usize> = KEPT.iter().filter_map(|name| page.schema_ref().index_of(name).ok()).collect();
-        let page = page.project(&columns).and_then(|page| filter_record_batch(&page, &mask)).map_err(internal)?;
+        let columns: Vec<usize> = KEPT.iter().filter_map(|name| rows.schema_ref().index_of(name).ok()).collect();
+        let page = rows.project(&columns).and_then(|page| filter_record_batch(&page, &mask)).map_err(internal)?;
         let view = View(&page);
-        events.extend((0..page.num_rows()).map(|row| {
-            let mut event = view.event(row, &pairing);
-            event.row |= rows.len() << PAGE_SHIFT;
+        self.events.extend((0..page.num_rows()).map(|row| {
+            let mut event = view.event(row, &self.pairing);
+            event.row |= self.rows.len() << PAGE_SHIFT;
             event
         }));
-        rows.push(page);
+        self.rows.push(page);
+        Ok(())
     }
-    Ok(Feed { pairing, read_to: assignment.read.to, events, rows })
 }
 
 /// Rows by column name; a column that is not there reads as NULL.

@@ -7,7 +7,7 @@ use datafusion::arrow::array::RecordBatch;
 use fedaudit_core::columns::Table;
 use fedaudit_core::rows::{EVENTS, SESSIONS};
 use fedaudit_core::{
-    Direction, Error, ErrorKind, MeterReading, Rejected, Result, StreamKind, StreamReceipt, Time, Window,
+    Direction, Error, ErrorKind, MeterReading, Rejected, Result, StreamKind, StreamReceipt, Time, Window, Windows,
 };
 
 use crate::engine::Engine;
@@ -55,6 +55,8 @@ impl Engine {
             stream: stream.clone(),
             asked: window,
             read: window,
+            live: Windows::of(window),
+            stock: None,
             pushed: Vec::new(),
             look_back_s: stream.look_back.as_secs(),
             // What a stream can never show is no reason not to collect the rest.

@@ -7,7 +7,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array as _, RecordBatch};
 use fedaudit_core::key::sha256_hex;
-use fedaudit_core::{Error, ErrorKind, Rejected, Result, Time};
+use fedaudit_core::{Error, ErrorKind, Rejected, Result, Time, Windows};
 use serde::Serialize;
 
 use crate::columns::{AMENDMENTS, REJECTED};
@@ -17,7 +17,6 @@ use crate::read;
 use crate::records;
 use crate::sift::{Edit, near};
 use crate::table::Files;
-use crate::windows::Windows;
 
 /// One row of `amendments`.
 #[derive(Serialize)]

@@ -3,13 +3,12 @@
 
 use arrow_array::Array as _;
 use arrow_array::cast::AsArray as _;
-use fedaudit_core::{Error, ErrorKind, Result, Time, Window};
+use fedaudit_core::{Error, ErrorKind, Result, Time, Window, Windows};
 use serde::Serialize;
 
 use crate::keys::text;
 use crate::read;
 use crate::table::Files;
-use crate::windows::Windows;
 
 /// What is pinned for a source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -108,6 +107,11 @@ impl Identities {
             return Ok(Some(Identity { reason: "renamed", fingerprint, ..found }));
         }
         Ok(None)
+    }
+
+    /// Names of sources with the identity that each stood for.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (String, String)> {
+        self.0.iter().map(|identity| (identity.source.clone(), identity.source_key.clone()))
     }
 
     pub(crate) fn add(&mut self, identity: Identity) {

@@ -7,11 +7,10 @@ use std::collections::hash_map::Entry;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array as _, RecordBatch, StringArray, TimestampMicrosecondArray};
-use fedaudit_core::{Error, ErrorKind, Result};
+use fedaudit_core::{Error, ErrorKind, Result, Windows};
 
 use crate::read;
 use crate::table::Files;
-use crate::windows::Windows;
 
 /// The columns that tell rows of a table apart.
 #[derive(Clone, Copy, Debug)]

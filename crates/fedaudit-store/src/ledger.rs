@@ -1,19 +1,19 @@
 //! The coverage ledger as it is used: for each stream of a source, which instants were read, and which of them are sealed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, RecordBatch};
-use fedaudit_core::{Error, ErrorKind, Result, Status, Time, Window};
+use fedaudit_core::{Error, ErrorKind, Result, Status, Time, Window, Windows};
+use fedaudit_engine::Coverage;
 
 use crate::entry::{Counts, Entry};
 use crate::keys::text;
 use crate::read;
 use crate::setbacks::{Setbacks, until};
 use crate::table::Files;
-use crate::windows::Windows;
 
 /// What is known of every stream.
 #[derive(Clone, Debug, Default)]
@@ -23,25 +23,8 @@ pub struct Ledger {
     setbacks: Setbacks,
     /// The latest that our clock showed since it was set back last, or ever.
     clock: Option<Time>,
-}
-
-/// What is known of one stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Coverage {
-    /// Name of the source when it was read last.
-    pub source: String,
-    /// Instants that were read to the end.
-    pub covered: Windows,
-    /// Those of them after which nothing late is expected; the rest is provisional.
-    pub sealed: Windows,
-    /// Windows in which records could not be decoded: what they were is not known.
-    pub rejected: Windows,
-    /// The product said last that it keeps nothing older.
-    pub retention_floor: Option<Time>,
-    /// When it was read last.
-    pub read_at: Option<Time>,
-    /// What is entered as forgotten by the product.
-    pub forgotten: Windows,
+    /// Name of a source and identity, as often as they met.
+    names: BTreeSet<(String, String)>,
 }
 
 /// What the ledger has to know of a stream besides.
@@ -61,23 +44,13 @@ type Failure = (String, Option<String>);
 /// A failure that lasts is entered again after so long: not at every attempt, of which there may be one a minute.
 const ENTERED_AGAIN: Duration = Duration::from_hours(1);
 
-impl Coverage {
-    /// What has to be read of a window: everything that is not sealed.
-    pub fn unsealed(&self, window: Window) -> Windows {
-        Windows::of(window).without(&self.sealed)
-    }
-
-    /// What of a window was read, but may still change.
-    pub fn provisional(&self, window: Window) -> Windows {
-        Windows::of(window).intersect(&self.covered).without(&self.sealed)
-    }
-}
-
 /// One window of an entry.
 struct Piece<'p> {
     source: &'p str,
     source_key: &'p str,
+    product: &'p str,
     stream: &'p str,
+    table: &'p str,
     status: &'p str,
     error_kind: Option<&'p str>,
     asked: Window,
@@ -99,7 +72,9 @@ impl Ledger {
         let columns = [
             "source",
             "source_key",
+            "product",
             "stream",
+            "table_name",
             "status",
             "error_kind",
             "asked_from",
@@ -118,9 +93,11 @@ impl Ledger {
     }
 
     fn add_rows(&mut self, rows: &RecordBatch, now: Time) -> Result<()> {
-        let [sources, keys, streams, statuses] =
-            ["source", "source_key", "stream", "status"].map(|name| text(rows, name));
-        let (sources, keys, streams, statuses) = (sources?, keys?, streams?, statuses?);
+        let [sources, keys, products, streams] =
+            ["source", "source_key", "product", "stream"].map(|name| text(rows, name));
+        let (sources, keys, products, streams) = (sources?, keys?, products?, streams?);
+        let [tables, statuses] = ["table_name", "status"].map(|name| text(rows, name));
+        let (tables, statuses) = (tables?, statuses?);
         let broken = |name: &str| Error::new(ErrorKind::Malformed, format!("rows without {name}"));
         let time = |name: &'static str| {
             let column = rows.column_by_name(name).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
@@ -143,7 +120,9 @@ impl Ledger {
             let piece = Piece {
                 source: sources.value(row),
                 source_key: keys.value(row),
+                product: products.value(row),
                 stream: streams.value(row),
+                table: tables.value(row),
                 status: statuses.value(row),
                 error_kind: errors.is_valid(row).then(|| errors.value(row)),
                 asked: Window { from: asked_from(row), to: asked_to(row) },
@@ -169,7 +148,9 @@ impl Ledger {
             let piece = Piece {
                 source: &entry.source,
                 source_key: &entry.source_key,
+                product: &entry.product,
                 stream: &entry.stream,
+                table: &entry.table,
                 status: entry.status.as_str(),
                 error_kind: entry.error.as_ref().map(|error| error.error_kind.as_str()),
                 asked: entry.asked,
@@ -195,6 +176,8 @@ impl Ledger {
         if aside.last.is_none_or(|last| last <= order) {
             aside.last = Some(order);
             piece.source.clone_into(&mut stream.source);
+            piece.product.clone_into(&mut stream.product);
+            piece.table.clone_into(&mut stream.table);
             stream.read_at = Some(piece.as_of);
             stream.retention_floor = piece.retention_floor.or(stream.retention_floor);
             aside.failing = failure(piece.status, piece.error_kind, piece.covered).map(|how| (how, piece.as_of));
@@ -203,18 +186,18 @@ impl Ledger {
         if piece.setbacks == self.setbacks.count() {
             self.clock = self.clock.max(Some(piece.fetched_at));
         }
-        let Some(covered) = piece.covered else {
-            if piece.status == Status::Expired.as_str() {
-                stream.forgotten.insert(piece.asked);
-            }
-            return;
-        };
+        self.names.insert((piece.source.to_owned(), piece.source_key.to_owned()));
+        if piece.status == Status::Expired.as_str() {
+            stream.forgotten.insert(piece.asked);
+        }
+        let Some(covered) = piece.covered else { return };
         // Nothing is covered or sealed by a clock that ran ahead, of today's or of the one that it was set back to.
         let seen = |late: Duration| {
             let seen = self.setbacks.seen(piece.setbacks, late);
             Windows::of(covered.intersect(&until(Some(now.minus(late))))).intersect(&seen)
         };
         stream.covered.extend(&seen(Duration::ZERO));
+        stream.reads.insert((covered.from, covered.to, piece.as_of));
         if piece.rejected {
             stream.rejected.insert(covered);
         }
@@ -267,6 +250,11 @@ impl Ledger {
     /// What is known of a stream; nothing of one that was never read.
     pub fn of(&self, source_key: &str, stream: &str) -> Coverage {
         self.streams.get(&(source_key.to_owned(), stream.to_owned())).cloned().unwrap_or_default()
+    }
+
+    /// Name of a source and identity, as often as they met.
+    pub(crate) fn names(&self) -> Vec<(String, String)> {
+        self.names.iter().cloned().collect()
     }
 
     /// Every stream that was ever read: identity of the source, stream, what is known.

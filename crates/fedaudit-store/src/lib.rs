@@ -6,6 +6,7 @@
 //! [`Writer`] is the one process that writes; what it promises stands in `docs/store.md`.
 
 pub mod collect;
+mod collected;
 pub mod columns;
 mod compact;
 mod durable;
@@ -29,14 +30,13 @@ mod sift;
 mod store;
 mod stored;
 mod table;
-mod windows;
 mod writer;
 
 pub use compact::Tidied;
 pub use entry::{Counts, Entry, Reading};
+pub use fedaudit_engine::Coverage;
 pub use identity::Identity;
-pub use ledger::{Coverage, Ledger};
+pub use ledger::Ledger;
 pub use place::Place;
 pub use store::Store;
-pub use windows::Windows;
 pub use writer::{Fetch, Writer};

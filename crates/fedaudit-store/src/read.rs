@@ -6,7 +6,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
-use fedaudit_core::{Error, ErrorKind, Result, Time};
+use fedaudit_core::{Error, ErrorKind, Result, Time, Windows};
 use futures::TryStreamExt as _;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
@@ -16,7 +16,6 @@ use parquet::file::statistics::Statistics;
 use crate::error::{internal, of_file};
 use crate::file_reader::FileReader;
 use crate::table::{DataFile, Files};
-use crate::windows::Windows;
 
 const BATCH_ROWS: usize = 8192;
 

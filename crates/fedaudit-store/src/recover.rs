@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use fedaudit_core::{Error, ErrorKind, Result, Window};
+use fedaudit_core::{Error, ErrorKind, Result, Window, Windows};
 
 use crate::entry::Entry;
 use crate::file;
@@ -11,7 +11,6 @@ use crate::keys::text;
 use crate::read;
 use crate::records;
 use crate::table::{Change, Table};
-use crate::windows::Windows;
 
 /// Enters in the ledger what the commits of rows say and the ledger does not.
 pub(crate) async fn enter_what_is_left(coverage: &mut Table, tables: &[&Table]) -> Result<Vec<Entry>> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fedaudit_core::{Result, Time, Window};
 
 use crate::table::Table;
-use crate::windows::Windows;
+use fedaudit_core::Windows;
 
 /// The instants that the clock showed when it was found set back, in the order in which that happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

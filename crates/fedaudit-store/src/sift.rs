@@ -7,13 +7,12 @@ use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array as _, RecordBatch, UInt32Array};
 use arrow_select::take::{take, take_record_batch};
 use fedaudit_core::columns::{Filled, Table};
-use fedaudit_core::{Result, Time, Window};
+use fedaudit_core::{Result, Time, Window, Windows};
 
 use crate::error::internal;
 use crate::keys::{Identity, Keys, Known, number, text};
 use crate::read;
 use crate::table::Files;
-use crate::windows::Windows;
 
 /// Rows by what is to be done with them.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use fedaudit_core::{Error, ErrorKind, Result, Time};
 
 use crate::error::taken_away;
 use crate::format;
+use crate::identity::Identities;
 use crate::layout::{
     AMENDMENTS_LAYOUT, COVERAGE_LAYOUT, EVENTS_LAYOUT, IDENTITIES_LAYOUT, REJECTED_LAYOUT, SESSIONS_LAYOUT,
 };
@@ -23,6 +24,8 @@ use crate::table::{Files, Table};
 pub struct Store {
     ledger: Ledger,
     tables: Vec<(&'static str, Files)>,
+    /// Name of a source and identity, as often as they met.
+    names: Vec<(String, String)>,
     number: u64,
 }
 
@@ -37,7 +40,8 @@ impl Store {
         if !format::check(place).await? {
             return Err(Error::new(ErrorKind::NotFound, "there is no store yet").hint("'fedaudit collect' makes one"));
         }
-        // The ledger first: what it speaks of was committed before it, and is seen by whoever looks later.
+        // The ledger first: what it speaks of was committed before it, and is seen by whoever looks later. Names come last:
+        // they were pinned before there were any rows under them.
         let layouts = [
             &COVERAGE_LAYOUT,
             &EVENTS_LAYOUT,
@@ -60,12 +64,21 @@ impl Store {
             };
             tables.push((layout.name(), files));
         }
-        let coverage = &tables[0].1;
+        let files = |name: &str| tables.iter().find(|(known, _)| *known == name).map(|(_, files)| files);
+        let (coverage, identities) = (files(COVERAGE_LAYOUT.name()), files(IDENTITIES_LAYOUT.name()));
+        let (Some(coverage), Some(identities)) = (coverage, identities) else {
+            return Err(Error::new(ErrorKind::Internal, "a store without its tables"));
+        };
         if coverage.list.is_empty() && tables.iter().any(|(_, files)| !files.list.is_empty()) {
             // It is made before the others: by now it is there, unless somebody took it away.
             Table::open(place, &COVERAGE_LAYOUT).await?.ok_or_else(|| taken_away(COVERAGE_LAYOUT.name()))?;
         }
-        Ok(Self { ledger: Ledger::load(coverage, setbacks, now).await?, tables, number: OPENED.fetch_add(1, Relaxed) })
+        let ledger = Ledger::load(coverage, setbacks, now).await?;
+        let mut names = ledger.names();
+        names.extend(Identities::load(identities).await?.names());
+        names.sort_unstable();
+        names.dedup();
+        Ok(Self { ledger, tables, names, number: OPENED.fetch_add(1, Relaxed) })
     }
 
     /// What is covered.
@@ -77,11 +90,27 @@ impl Store {
     pub fn tables(&self) -> Result<Vec<(&'static str, Arc<dyn TableProvider>)>> {
         self.tables
             .iter()
-            .map(|(name, files)| {
-                let url = ObjectStoreUrl::parse(format!("fedaudit-store://{name}-{}", self.number))
-                    .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
-                Ok((*name, Arc::new(Stored::new(files.clone(), url)) as Arc<dyn TableProvider>))
-            })
+            .map(|(name, files)| Ok((*name, Arc::new(self.stored(name, files)?) as Arc<dyn TableProvider>)))
             .collect()
+    }
+
+    /// A table and its files.
+    pub(crate) fn table(&self, name: &str) -> Result<(Stored, &Files)> {
+        let found = self.tables.iter().find(|(known, _)| *known == name);
+        let (name, files) = found.ok_or_else(|| Error::new(ErrorKind::Internal, format!("no table {name}")))?;
+        Ok((self.stored(name, files)?, files))
+    }
+
+    /// Under which names the rows of a system lie, and whether they lie there alone.
+    pub(crate) fn names_of(&self, source_key: &str) -> Vec<(&str, bool)> {
+        let alone = |name: &str| self.names.iter().filter(|(known, _)| known == name).count() == 1;
+        let of_key = self.names.iter().filter(|(_, known)| known == source_key);
+        of_key.map(|(name, _)| (name.as_str(), alone(name))).collect()
+    }
+
+    fn stored(&self, name: &str, files: &Files) -> Result<Stored> {
+        let url = ObjectStoreUrl::parse(format!("fedaudit-store://{name}-{}", self.number))
+            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
+        Ok(Stored::new(files.clone(), url))
     }
 }

@@ -80,6 +80,51 @@ impl Stored {
         }
         Ok(PartitionedFile::new_from_meta(meta).with_partition_values(values).with_statistics(Arc::new(statistics)))
     }
+
+    /// A scan of some of its files; the source that a file is said to be of stands in its rows. None of no files.
+    pub(crate) fn scan_files(
+        &self,
+        session: &dyn Session,
+        mut list: Vec<DataFile>,
+        projection: &[usize],
+        filter: Option<Expr>,
+        limit: Option<usize>,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let scanned = self.scanned();
+        let all = Arc::clone(scanned.table_schema());
+        let indices = projection
+            .iter()
+            .map(|index| Ok(all.index_of(self.schema.field(*index).name())?))
+            .collect::<Result<Vec<_>>>()?;
+        let time = self.files.layout.file_schema().index_of(self.files.layout.time)?;
+        if list.is_empty() {
+            return Ok(None);
+        }
+        list.sort_by_key(|file| file.times.from);
+        session.runtime_env().register_object_store(self.url.as_ref(), Arc::clone(&self.files.store));
+
+        let mut source = ParquetSource::new(scanned).with_pushdown_filters(true).with_reorder_filters(true);
+        if let Some(filter) = filter {
+            let columns = DFSchema::try_from(Arc::clone(&all))?;
+            source = source.with_predicate(session.create_physical_expr(filter, &columns)?);
+        }
+        let rows: u64 = list.iter().map(|file| file.rows).sum();
+        let mut statistics = Statistics::new_unknown(&all);
+        statistics.num_rows = Precision::Exact(rows as usize);
+        // Neighbours in time stay together: a narrow question then reads in one place.
+        let share = list.len().div_ceil(session.config().target_partitions().max(1));
+        let groups = list
+            .chunks(share)
+            .map(|files| Ok(FileGroup::new(files.iter().map(|file| self.file(file, time)).collect::<Result<_>>()?)))
+            .collect::<Result<Vec<_>>>()?;
+        let config = FileScanConfigBuilder::new(self.url.clone(), Arc::new(source))
+            .with_file_groups(groups)
+            .with_statistics(statistics)
+            .with_projection_indices(Some(indices))?
+            .with_limit(limit)
+            .build();
+        Ok(Some(DataSourceExec::from_data_source(config)))
+    }
 }
 
 impl fmt::Debug for Stored {
@@ -110,41 +155,11 @@ impl TableProvider for Stored {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let scanned = self.scanned();
-        let all = Arc::clone(scanned.table_schema());
         let projection: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
-        let indices = projection
-            .iter()
-            .map(|index| Ok(all.index_of(self.schema.field(*index).name())?))
-            .collect::<Result<Vec<_>>>()?;
-        let time = self.files.layout.file_schema().index_of(self.files.layout.time)?;
-        let mut list: Vec<&DataFile> = self.files.list.iter().collect();
-        if list.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&projection)?))));
+        let files = Vec::clone(&self.files.list);
+        match self.scan_files(session, files, &projection, conjunction(filters.iter().cloned()), limit)? {
+            Some(scan) => Ok(scan),
+            None => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&projection)?)))),
         }
-        list.sort_by_key(|file| file.times.from);
-        session.runtime_env().register_object_store(self.url.as_ref(), Arc::clone(&self.files.store));
-
-        let mut source = ParquetSource::new(scanned).with_pushdown_filters(true).with_reorder_filters(true);
-        if let Some(filter) = conjunction(filters.iter().cloned()) {
-            let columns = DFSchema::try_from(Arc::clone(&all))?;
-            source = source.with_predicate(session.create_physical_expr(filter, &columns)?);
-        }
-        let rows: u64 = list.iter().map(|file| file.rows).sum();
-        let mut statistics = Statistics::new_unknown(&all);
-        statistics.num_rows = Precision::Exact(rows as usize);
-        // Neighbours in time stay together: a narrow question then reads in one place.
-        let share = list.len().div_ceil(session.config().target_partitions().max(1));
-        let groups = list
-            .chunks(share)
-            .map(|files| Ok(FileGroup::new(files.iter().map(|file| self.file(file, time)).collect::<Result<_>>()?)))
-            .collect::<Result<Vec<_>>>()?;
-        let config = FileScanConfigBuilder::new(self.url.clone(), Arc::new(source))
-            .with_file_groups(groups)
-            .with_statistics(statistics)
-            .with_projection_indices(Some(indices))?
-            .with_limit(limit)
-            .build();
-        Ok(DataSourceExec::from_data_source(config))
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
-use fedaudit_core::{Clock, Error, ErrorKind, Rejected, Result, StreamReceipt, Time, Window};
+use fedaudit_core::{Clock, Error, ErrorKind, Rejected, Result, StreamReceipt, Time, Window, Windows};
+use fedaudit_engine::Coverage;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::columns::IDENTITIES;
@@ -22,7 +23,7 @@ use crate::keys::{Known, OF_EVENTS, OF_SESSIONS};
 use crate::layout::{
     AMENDMENTS_LAYOUT, COVERAGE_LAYOUT, EVENTS_LAYOUT, IDENTITIES_LAYOUT, Layout, REJECTED_LAYOUT, SESSIONS_LAYOUT,
 };
-use crate::ledger::{Coverage, Ledger};
+use crate::ledger::Ledger;
 use crate::lock::Lock;
 use crate::place::Place;
 use crate::records;
@@ -30,7 +31,6 @@ use crate::recover::enter_what_is_left;
 use crate::setbacks::Setbacks;
 use crate::sift::{edits, near, sift};
 use crate::table::{Change, Table};
-use crate::windows::Windows;
 
 /// A session's start may be told a little differently each time.
 const SESSION_MARGIN: std::time::Duration = std::time::Duration::from_hours(24);

@@ -8,7 +8,7 @@ use crate::plugins::Isolation;
 
 /// One SQL question over the audit logs of many products, answered with a receipt.
 ///
-/// Tables: events, sessions, sources, streams, blind_spots ('fedaudit schema' describes them). Every answer says what was
+/// Tables: events, sessions, sources, streams, blind_spots, with a store coverage, amendments, rejected, identities ('fedaudit schema' describes them). Every answer says what was
 /// asked of each source and what could not be seen. Exit codes: 0 complete, 1 failed or interrupted, 2 usage, 3 some part is missing, 130 interrupted
 /// twice. A reader that goes away (| head) is no failure: the code then tells about what was read until then.
 #[derive(Debug, Parser)]
@@ -25,7 +25,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Start four stand-in products on this machine and ask them questions
     Demo(DemoArgs),
-    /// Ask one SQL question of all configured sources
+    /// Ask one SQL question of all configured sources, and of what was collected of them
     #[command(after_help = QUERY_HELP)]
     Query(Box<QueryArgs>),
     /// Read into the store what the products would forget
@@ -57,6 +57,7 @@ Examples:
   fedaudit query --from 2026-01-01 --to 2026-02-01 --format csv --output january.csv \\
                  \"SELECT * FROM sessions WHERE user_name = 'ana'\"
   fedaudit query --from -1h --file question.sql
+  fedaudit query --from -90d --stored \"SELECT source, count(*) FROM events GROUP BY source\"
   fedaudit query --from -1h --explain \"SELECT * FROM events WHERE ip_in(src_ip, '10.0.0.0/8')\"
 
 Times: RFC 3339 (2026-01-31T12:00:00Z), a date, 'now', or relative: -90s, -15m, -12h, -30d, -4w.
@@ -123,10 +124,10 @@ pub(crate) struct QueryArgs {
     /// Write the answer to a file instead of stdout; it is replaced when the answer is whole
     #[arg(long, short, value_name = "F")]
     pub(crate) output: Option<PathBuf>,
-    /// Ask the products themselves; this version knows no other way
+    /// Ask the products alone, whatever is stored [default: what is sealed in the store comes from there, the rest from the products]
     #[arg(long, conflicts_with = "stored")]
     pub(crate) live: bool,
-    /// Ask collected rows only; not in this version
+    /// Ask the store alone: no product is contacted, and what is not collected is missing
     #[arg(long)]
     pub(crate) stored: bool,
     /// What a missing part makes of the exit code: 1, 3 or 0 [default: warn]
@@ -204,7 +205,7 @@ pub(crate) enum SourcesCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
-    /// Only this table: events or sessions
+    /// Only this table: events, sessions, or one of the store such as coverage
     pub(crate) table: Option<String>,
     /// As Markdown
     #[arg(long)]

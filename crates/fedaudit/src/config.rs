@@ -19,7 +19,7 @@ use crate::times::{Span, SystemClock, span};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    /// Where collected rows live; not used by this version.
+    /// Where collected rows live.
     pub(crate) store: Option<String>,
     /// Range of questions that give none, such as `30d`.
     pub(crate) default_range: Option<Span>,

@@ -3,10 +3,9 @@
 use std::io::IsTerminal as _;
 
 use clap::{Args, ValueEnum};
-use fedaudit_core::{Clock as _, Error, ErrorKind, Result, Time, Window};
+use fedaudit_core::{Clock as _, Error, ErrorKind, Result, Time, Window, Windows};
 use fedaudit_engine::Engine;
-use fedaudit_store::collect::is_live_list;
-use fedaudit_store::{Coverage, Store, Windows};
+use fedaudit_store::{Coverage, Store};
 use serde_json::{Value, json};
 
 use crate::cli::ConfigArgs;
@@ -84,7 +83,7 @@ fn lines(engine: &Engine, store: &Store, now: Time) -> Vec<Line> {
             let documented = stream.history.map(|history| now.minus(history));
             let floor = coverage.retention_floor.max(documented);
             let name = (source.name.clone(), stream.name.clone());
-            let live_list = is_live_list(source.plugin.info(), stream);
+            let live_list = source.plugin.info().is_live_list(stream);
             lines.push(Line { name, coverage, floor, live_list });
         }
     }

@@ -2,11 +2,14 @@
 
 use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 
-use fedaudit_core::{Clock as _, Error, ErrorKind, Receipt, Result, Time, Window};
-use fedaudit_engine::{Engine, Question};
+use fedaudit_core::{Clock as _, Error, ErrorKind, Receipt, Result, Side, Time, Window};
+use fedaudit_engine::{Collected, Engine, Question};
+use fedaudit_store::Store;
 
 use crate::cli::{Format, QueryArgs};
+use crate::collect::place;
 use crate::config::{self, Config};
 use crate::exit::Exit;
 use crate::files::{Draft, are_one, file_error};
@@ -43,16 +46,9 @@ pub(crate) async fn run(arguments: QueryArgs) -> Result<Exit> {
 
 async fn ask(arguments: &QueryArgs, sql: String, receipt: &mut Receipt, interrupts: &mut Interrupts) -> Result<Exit> {
     receipt.sql = sql;
-    if arguments.stored {
-        return Err(Error::new(ErrorKind::Unsupported, "--stored: this version answers no questions from the store")
-            .hint("leave it out: the products themselves are asked"));
-    }
     let config = arguments.config.clone();
     let configured = interrupts.unless(move || config::load(&config)).await?;
-    if configured.config.store.is_some() {
-        tracing::warn!("'store' is configured, but this version answers questions from the products only");
-    }
-    let question = question(arguments, &receipt.sql, &configured.config)?;
+    let mut question = question(arguments, &receipt.sql, &configured.config)?;
     receipt.sql.clone_from(&question.sql);
     receipt.window = question.window;
     let partial = arguments.partial.unwrap_or(configured.config.partial);
@@ -68,12 +64,33 @@ async fn ask(arguments: &QueryArgs, sql: String, receipt: &mut Receipt, interrup
         None => Target::Stdout,
     };
     let output = Output::new(format, target, explains);
+    // The store is looked at before any product is: what is written to it meanwhile is read from the product.
+    question.collected = tokio::select! {
+        store = store(&configured.config, question.side) => store?,
+        () = interrupts.requested() => return Err(Error::new(ErrorKind::Unavailable, "interrupted")),
+    };
     let answered = answer(&configured.engine, question, output, interrupts).await?;
     *receipt = answered.receipt;
     match answered.outcome {
         Outcome::Whole => Ok(Exit::of_receipt(receipt, partial)),
         Outcome::ReaderLeft => Ok(Exit::of_beginning(receipt, partial)),
         Outcome::Failed(error) => Err(error),
+    }
+}
+
+/// The store that the configuration names, as it is now; none if the products alone are asked, or nothing was collected yet.
+/// One that cannot be read is an error: without it an answer would look as if nothing had ever been collected.
+async fn store(config: &Config, side: Option<Side>) -> Result<Option<Arc<dyn Collected>>> {
+    if side == Some(Side::Live) || (side.is_none() && config.store.is_none()) {
+        return Ok(None);
+    }
+    match Store::open(&place(config)?, SystemClock.now()).await {
+        Ok(store) => Ok(Some(Arc::new(store))),
+        Err(error) if error.kind() == ErrorKind::NotFound && side.is_none() => Ok(None),
+        Err(error) if error.hint_text().is_none() => {
+            Err(error.hint("--live asks the products alone, for as far back as they remember"))
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -165,7 +182,12 @@ fn question(arguments: &QueryArgs, sql: &str, config: &Config) -> Result<Questio
     }
     let sql = if arguments.explain && !explains(sql) { format!("EXPLAIN {sql}") } else { sql.to_owned() };
     let default_range = config.default_range.as_ref().map(|span| span.0);
-    Ok(Question { sql, window, all_time: arguments.all_time, default_range })
+    let side = match (arguments.live, arguments.stored) {
+        (true, _) => Some(Side::Live),
+        (_, true) => Some(Side::Stored),
+        _ => None,
+    };
+    Ok(Question { sql, window, all_time: arguments.all_time, default_range, collected: None, side })
 }
 
 /// Whether this asks for a plan, behind any comments.

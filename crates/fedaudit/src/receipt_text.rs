@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fedaudit_core::{EndReason, Receipt, Status, StreamReceipt};
+use fedaudit_core::{EndReason, PartReceipt, Receipt, Side, Status, StreamReceipt};
 
 use crate::exit::is_lacking;
 use crate::query::Outcome;
@@ -52,6 +52,7 @@ fn lines(receipt: &Receipt, outcome: &Outcome) -> Vec<String> {
         stream.notes.iter().for_each(|note| notes.add(stream, note));
     }
     lines.extend(notes.said().map(|(place, note)| format!("  {place}: {note}")));
+    lines.extend(of_the_store(receipt));
     for source in &receipt.sources {
         if let Some(error) = &source.close_error {
             lines.push(format!("  {}: could not log out: {}", source.source, error.error_text));
@@ -68,6 +69,42 @@ fn lines(receipt: &Receipt, outcome: &Outcome) -> Vec<String> {
         lines.push(format!("  provisional after {after}: rows newer than that may still appear at the products"));
     }
     lines
+}
+
+/// What of the answer came from the store, and how old that is.
+fn of_the_store(receipt: &Receipt) -> Vec<String> {
+    let mut seams = Grouped::default();
+    for stream in &receipt.streams {
+        if let Some(seam) = seam(&stream.parts) {
+            seams.add(stream, seam);
+        }
+        if stream.amendments > 0 {
+            let what = "rows came late to the store or were edited since: SELECT * FROM amendments";
+            seams.add(stream, format!("{} {what}", stream.amendments));
+        }
+    }
+    let mut lines: Vec<String> = seams.said().map(|(place, text)| format!("  {place}: {text}")).collect();
+    let answered = |name: &&String| !receipt.streams.iter().any(|s| format!("{}/{}", s.source, s.stream) == **name);
+    let left_out: Vec<&str> = receipt.not_configured.iter().filter(answered).map(String::as_str).collect();
+    if !left_out.is_empty() {
+        lines.push(format!("  stored, but not configured and not asked (--stored does): {}", left_out.join(", ")));
+    }
+    lines
+}
+
+/// Where the store ends and the product begins; nothing of what is all live.
+fn seam(parts: &[PartReceipt]) -> Option<String> {
+    let stored: Vec<&PartReceipt> = parts.iter().filter(|part| part.side == Side::Stored).collect();
+    let last = stored.last()?;
+    let as_of = stored.iter().map(|part| part.as_of).max()?;
+    let until = last.window.to.map_or_else(String::new, |to| format!(" until {to}"));
+    let gaps = if stored.len() > 1 { format!(" in {} parts", stored.len()) } else { String::new() };
+    let live = match parts.last().map(|part| part.side) {
+        Some(Side::Live) => ", live since",
+        _ if stored.len() < parts.len() => ", the rest live",
+        _ => "",
+    };
+    Some(format!("stored{until}{gaps}, read last {as_of}{live}"))
 }
 
 /// What is said of streams, by source and words.

@@ -5,10 +5,14 @@ use std::fmt::Write as _;
 use fedaudit_core::columns::Table;
 use fedaudit_core::rows::{EVENTS, SESSIONS};
 use fedaudit_core::{Error, ErrorKind, Result};
+use fedaudit_store::columns::{AMENDMENTS, COVERAGE, IDENTITIES, REJECTED};
 
 use crate::cli::SchemaArgs;
 use crate::exit::Exit;
 use crate::terminal::print;
+
+/// Tables of a store.
+const STORED: &[&Table] = &[&COVERAGE, &AMENDMENTS, &REJECTED, &IDENTITIES];
 
 /// Tables that describe the sources themselves.
 const DESCRIPTIVE: &[(&str, &str)] = &[
@@ -25,6 +29,9 @@ pub(crate) fn run(arguments: &SchemaArgs) -> Result<Exit> {
                 text += &describe(table, arguments.markdown);
                 text.push('\n');
             }
+            for table in STORED {
+                let _ = writeln!(text, "{}: {}, where there is a store", table.name, stored(table.name));
+            }
             for (name, meaning) in DESCRIPTIVE {
                 let _ = writeln!(text, "{name}: {meaning}");
             }
@@ -32,16 +39,28 @@ pub(crate) fn run(arguments: &SchemaArgs) -> Result<Exit> {
         }
         Some("events") => describe(&EVENTS, arguments.markdown),
         Some("sessions") => describe(&SESSIONS, arguments.markdown),
+        Some(name) if STORED.iter().any(|table| table.name == name) => {
+            STORED.iter().filter(|table| table.name == name).map(|table| describe(table, arguments.markdown)).collect()
+        }
         Some(name) => match DESCRIPTIVE.iter().find(|(known, _)| *known == name) {
             Some((name, meaning)) => format!("{name}: {meaning}; 'DESCRIBE {name}' as a query lists its columns\n"),
             None => {
                 return Err(Error::new(ErrorKind::Config, format!("there is no table '{name}'"))
-                    .hint("tables: events, sessions, sources, streams, blind_spots"));
+                    .hint("tables: events, sessions, coverage, amendments, rejected, identities, sources, streams, blind_spots"));
             }
         },
     };
     print(text.lines())?;
     Ok(Exit::Complete)
+}
+
+fn stored(name: &str) -> &'static str {
+    match name {
+        "coverage" => "every window that was collected, and what came of it",
+        "amendments" => "rows that came late to the store or were edited at their source since",
+        "rejected" => "records that could not be decoded, with their bytes",
+        _ => "which system answered under which name",
+    }
 }
 
 fn describe(table: &Table, markdown: bool) -> String {

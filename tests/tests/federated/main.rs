@@ -14,6 +14,7 @@ mod outages;
 mod pushdown;
 mod receipt;
 mod seeds;
+mod stored;
 mod tidy;
 mod truth;
 mod windows;

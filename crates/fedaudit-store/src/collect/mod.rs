@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fedaudit_core::{
-    Error, ErrorKind, ReceiptError, Result, SourceHealth, SourceInfo, Status, StreamInfo, StreamKind, Time, Window,
+    Error, ErrorKind, ReceiptError, Result, SourceHealth, Status, StreamInfo, StreamKind, Time, Window, Windows,
 };
 use fedaudit_engine::{Engine, Source, Whole};
 use futures::StreamExt as _;
@@ -21,7 +21,6 @@ use self::plan::Plan;
 use self::steps::Steps;
 use crate::entry::{Entry, Reading};
 use crate::identity::Identity;
-use crate::windows::Windows;
 use crate::writer::Writer;
 
 /// What is to be collected.
@@ -158,7 +157,7 @@ async fn jobs_of<'e>(
     for stream in &info.streams {
         let now = engine.now();
         let coverage = writer.coverage(&source.source_key, &stream.name).await;
-        let live_list = is_live_list(info, stream);
+        let live_list = info.is_live_list(stream);
         let plan = if live_list {
             Plan::of_now(now)
         } else {
@@ -304,14 +303,6 @@ fn reading<'s>(source: &'s Source, stream: &'s StreamInfo) -> Reading<'s> {
         plugin: &info.plugin,
         plugin_version: &info.plugin_version,
     }
-}
-
-/// Whether a stream lists what is open now and nothing else: it covers no time.
-pub fn is_live_list(info: &SourceInfo, stream: &StreamInfo) -> bool {
-    let lists = |other: &StreamInfo| {
-        other.pairing.as_ref().is_some_and(|pairing| pairing.live_stream.as_ref() == Some(&stream.name))
-    };
-    stream.kind == StreamKind::Sessions && info.streams.iter().any(lists)
 }
 
 fn list(windows: &Windows) -> String {

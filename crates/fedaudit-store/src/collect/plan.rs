@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use fedaudit_core::{StreamInfo, Time, Window};
+use fedaudit_core::{StreamInfo, Time, Window, Windows};
 
 use super::{UNKNOWN_HISTORY, Wanted};
-use crate::ledger::Coverage;
-use crate::windows::Windows;
+use fedaudit_engine::Coverage;
 
 /// The plan of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +135,7 @@ mod tests {
     fn later_the_unsealed_rest_and_as_much_again_as_rows_may_be_late() {
         let known = coverage(window(900, 1000), window(900, 998));
         let plan = plan(Some(200), &known, &Wanted::default(), 1010);
-        assert_eq!(plan.todo, Windows::of(window(810, 900)).tap(window(996, 1010)));
+        assert_eq!(plan.todo, [window(810, 900), window(996, 1010)].into_iter().collect());
         let known = coverage(window(810, 1000), window(810, 998));
         let plan =
             super::Plan::new(&stream(Some(200)), &known, None, &Wanted::default(), Time::from_micros(1010 * HOUR));
@@ -174,12 +173,5 @@ mod tests {
         let known = coverage(window(900, 1000), window(900, 998));
         let at = |now| plan(Some(100), &known, &Wanted::default(), now).is_urgent(Time::from_micros(now * HOUR));
         assert!(!at(1010) && !at(1080) && at(1090));
-    }
-
-    impl Windows {
-        fn tap(mut self, window: Window) -> Self {
-            self.insert(window);
-            self
-        }
     }
 }

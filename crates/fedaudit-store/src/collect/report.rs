@@ -2,11 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use fedaudit_core::{ReceiptError, Status, Time, Window};
+use fedaudit_core::{ReceiptError, Status, Time, Window, Windows};
 use serde::Serialize;
 
 use crate::entry::{Counts, Entry};
-use crate::windows::Windows;
 
 /// What collecting came to.
 #[derive(Clone, Debug, Default, Serialize)]

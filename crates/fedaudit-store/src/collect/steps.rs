@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use fedaudit_core::{StreamInfo, Window};
-
-use crate::windows::Windows;
+use fedaudit_core::{StreamInfo, Window, Windows};
 
 /// Rows of a good window.
 const ROWS: (u64, u64) = (20_000, 200_000);

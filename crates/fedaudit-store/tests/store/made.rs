@@ -115,6 +115,8 @@ pub(crate) fn receipt(asked: Window, rows: usize) -> StreamReceipt {
         asked,
         covered: vec![asked],
         missing: Vec::new(),
+        parts: Vec::new(),
+        amendments: 0,
         pushed: Vec::new(),
         rows: rows as u64,
         records: rows as u64,

@@ -13,5 +13,8 @@ mod killed;
 mod made;
 mod moving;
 mod product;
+mod running;
+mod seam;
+mod sessions;
 mod sql;
 mod writing;

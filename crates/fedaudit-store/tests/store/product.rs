@@ -60,6 +60,8 @@ pub(crate) struct State {
     pub(crate) dead: bool,
     /// At the fetch of this number, a clock is set.
     pub(crate) sets_clock: Option<(usize, Arc<Set>, i64)>,
+    /// The windows that it was asked for.
+    pub(crate) asked: Vec<Window>,
 }
 
 impl State {
@@ -102,13 +104,23 @@ impl Product {
         state.records.sort_by_key(|record| (record.second, record.id));
     }
 
+    /// What it was asked since the last time.
+    pub(crate) fn take_asked(&self) -> Vec<Window> {
+        std::mem::take(&mut self.state.lock().unwrap().asked)
+    }
+
     pub(crate) fn write(&self, records: impl IntoIterator<Item = Record>) {
         self.change(|state| state.records.extend(records));
     }
 
     pub(crate) fn engine(self: &Arc<Self>, clock: &Arc<Set>) -> Engine {
+        self.engine_named("nas", clock)
+    }
+
+    /// The same under another name.
+    pub(crate) fn engine_named(self: &Arc<Self>, name: &str, clock: &Arc<Set>) -> Engine {
         let plugin: Arc<dyn AuditSource> = Arc::clone(self) as _;
-        let source = Source { name: "nas".into(), source_key: SOURCE_KEY.into(), plugin };
+        let source = Source { name: name.into(), source_key: SOURCE_KEY.into(), plugin };
         Engine::new(vec![source], Arc::clone(clock) as _, Options::default())
     }
 }
@@ -187,9 +199,13 @@ impl AuditSource for Product {
     async fn fetch(&self, cx: &Context, request: &PageRequest) -> Result<Page> {
         let number = self.fetches.fetch_add(1, Relaxed) + 1;
         tokio::task::yield_now().await;
-        let meanwhile = self.state.lock().unwrap().meanwhile.pop();
-        self.write(meanwhile.into_iter().flatten());
+        // At once: what waits is written, or it is forgotten because it would be too late.
+        self.change(|state| state.records.extend(state.meanwhile.pop().into_iter().flatten()));
         let mut state = self.state.lock().unwrap();
+        state.asked.push(request.window);
+        if state.dead {
+            return Err(Error::new(ErrorKind::Unavailable, "nobody answers"));
+        }
         if let Some((_, clock, second)) = state.sets_clock.take_if(|(at, ..)| *at == number) {
             clock.to(second);
         }
@@ -204,7 +220,7 @@ impl AuditSource for Product {
             state.records.retain(|record| record.second >= floor);
         }
         let Window { from, to } = request.window;
-        let (from, to) = (from.unwrap().micros() / SECOND, to.unwrap().micros() / SECOND);
+        let (from, to) = (from.map_or(0, Time::micros) / SECOND, to.map_or(i64::MAX, Time::micros) / SECOND);
         let inside: Vec<&Record> = state.records.iter().filter(|record| (from..=to).contains(&record.second)).collect();
         let Part { records: page, rest, gap, at } = self.part(&inside, request.cursor.as_ref())?;
         let mut rows = EventBuilder::new(&cx.source_key);

@@ -81,18 +81,28 @@ impl Demo {
         query(&self.path("c.toml"), sql, more)
     }
 
-    /// The secrets of the demo, as its configuration names them.
-    fn secrets(&self) -> Vec<String> {
+    /// Ends the products; their configuration stays.
+    fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// The files of its secrets, as its configuration names them.
+    fn secret_files(&self) -> Vec<PathBuf> {
         let config = self.config();
         let files = config.lines().filter_map(|line| line.split("\"file:").nth(1)?.split('"').next());
-        files.map(|file| fs::read_to_string(file).unwrap().trim().to_owned()).collect()
+        files.map(PathBuf::from).collect()
+    }
+
+    /// The secrets of the demo.
+    fn secrets(&self) -> Vec<String> {
+        self.secret_files().iter().map(|file| fs::read_to_string(file).unwrap().trim().to_owned()).collect()
     }
 }
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sets of instants as disjoint half-open windows: what is covered, what is sealed, what is missing.
 
-use fedaudit_core::{Time, Window};
+use crate::{Time, Window};
 
 /// Disjoint windows in order, no two of which adjoin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,6 +86,12 @@ impl Windows {
         Self::of(window).without(self).is_empty()
     }
 
+    /// Those of them that lie in one window.
+    #[must_use]
+    pub fn inside(&self, window: Window) -> Self {
+        self.intersect(&Self::of(window))
+    }
+
     /// Whether there is no instant.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -104,6 +110,13 @@ impl Windows {
         let first = self.iter().next()?;
         let last = self.iter().last()?;
         Some(Window { from: first.from, to: last.to })
+    }
+}
+
+impl std::fmt::Display for Windows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let windows: Vec<String> = self.iter().map(|window| window.to_string()).collect();
+        f.write_str(&windows.join(", "))
     }
 }
 
