@@ -5,7 +5,7 @@ usage: collect_bench.py FEDAUDIT EVENTS [dlt] [dlt-tuned] [tenzir]      e.g. tar
 Starts the demo with Canvas' log of logins alone, in a process of its own, and reads it whole: by `fedaudit collect` into a
 new store three times, then by each of the others once. `dlt` loads it into DuckDB as its documentation begins
 (a REST source that follows Link headers), `dlt-tuned` without nested tables, by Parquet, a window for each worker;
-`tenzir` writes Parquet. Needs `pip install duckdb==2.0.1 dlt==1.31.0 pyarrow==26.0.1 tenzir==6.20.0`, as far as asked for.
+`tenzir` writes Parquet. Needs `pip install duckdb==2.0.1 deltalake==1.6.6 dlt==1.31.0 pyarrow==26.0.1 tenzir==6.20.0`, as far as asked for.
 """
 
 import os
@@ -65,12 +65,14 @@ def collect(fedaudit, config, source, store):
 def on_disk(store):
     """Rows, bytes of all files of events, and bytes of the columns that keep the evidence."""
     import duckdb
+    from deltalake import DeltaTable
 
-    files = f"{store}/events/**/*.parquet"
-    rows = duckdb.sql(f"SELECT count(*) FROM read_parquet('{files}', hive_partitioning = true)").fetchone()[0]
-    size = sum(file.stat().st_size for file in pathlib.Path(store, "events").rglob("*.parquet"))
-    columns = duckdb.sql(
-        f"SELECT path_in_schema, sum(total_compressed_size) FROM parquet_metadata('{files}')"
+    # Those that were merged into others lie there for a day.
+    files = [uri.removeprefix("file://") for uri in DeltaTable(f"{store}/events").file_uris()]
+    rows = duckdb.execute(f"SELECT count(*) FROM read_parquet({files})").fetchone()[0]
+    size = sum(os.path.getsize(file) for file in files)
+    columns = duckdb.execute(
+        f"SELECT path_in_schema, sum(total_compressed_size) FROM parquet_metadata({files})"
         " WHERE path_in_schema IN ('raw', 'raw_sha256', 'event_key') GROUP BY ALL ORDER BY ALL"
     ).fetchall()
     return rows, size, {name: int(size) for name, size in columns}
@@ -108,7 +110,7 @@ def told(name, database, seconds):
     import duckdb
 
     with duckdb.connect(database, read_only=True) as opened:
-        rows = opened.sql("SELECT count(*) FROM canvas.events").fetchone()[0]
+        rows = opened.execute("SELECT count(*) FROM canvas.events").fetchone()[0]
     print(f"{name}: {rows} events in {seconds:.2f} s, {rows / seconds:.0f}/s")
     return rows / seconds
 
@@ -165,7 +167,7 @@ def tenzir(source, folder):
     began = time.perf_counter()
     subprocess.run(["tenzir", pipeline], check=True)
     seconds = time.perf_counter() - began
-    rows = duckdb.sql(f"SELECT count(*) FROM '{target}'").fetchone()[0]
+    rows = duckdb.execute(f"SELECT count(*) FROM '{target}'").fetchone()[0]
     print(f"tenzir: {rows} events in {seconds:.2f} s, {rows / seconds:.0f}/s")
     return rows / seconds
 

@@ -46,16 +46,6 @@ pub struct LoadedPlugin {
     functions: Functions,
     /// What follows when a call has to be left behind.
     left_behind: fn(),
-    look: Look,
-}
-
-/// Who looks at the values of rows before anybody reads them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
-    /// Whoever takes them from the library.
-    Here,
-    /// Whoever they are passed on to.
-    Later,
 }
 
 /// A table that has everything.
@@ -107,20 +97,13 @@ impl LoadedPlugin {
         if info.kind.is_empty() {
             return Err(unusable("its type is empty"));
         }
-        Ok(Self { path, info, functions, left_behind: || {}, look: Look::Here })
+        Ok(Self { path, info, functions, left_behind: || {} })
     }
 
     /// The same, with something to do when a call did not come back and is left behind.
     #[cfg(unix)]
     pub(crate) fn or_else(mut self, left_behind: fn()) -> Self {
         self.left_behind = left_behind;
-        self
-    }
-
-    /// The same for a process that passes rows on: where they arrive they are looked at anyhow.
-    #[cfg(unix)]
-    pub(crate) fn passing_rows_on(mut self) -> Self {
-        self.look = Look::Later;
         self
     }
 
@@ -147,7 +130,7 @@ impl LoadedPlugin {
             })?;
             Ok((Shared(source), info))
         })?;
-        let loaded = LoadedSource::new(functions, source, read(&info, "SourceInfo")?, self.left_behind, self.look);
+        let loaded = LoadedSource::new(functions, source, read(&info, "SourceInfo")?, self.left_behind);
         plausible(loaded.info())?;
         Ok(Box::new(loaded))
     }

@@ -17,7 +17,7 @@ use datafusion::physical_expr::expressions::col;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use deltalake_core::kernel::{Add, Remove};
 use fedaudit_core::{Error, ErrorKind, Result};
 use futures::TryStreamExt as _;
@@ -32,6 +32,10 @@ use crate::table::{Change, DataFile, Files, Table};
 const MANY: usize = 8;
 /// Files of this size are large enough.
 const LARGE: u64 = 48 << 20;
+/// Rows in memory while files are merged: of all of them together, and of each.
+const ROWS_AT_ONCE: usize = 1 << 15;
+const FEWEST_AT_ONCE: usize = 64;
+const MOST_AT_ONCE: usize = 8192;
 /// What readers may still be reading is kept for so long.
 const KEPT: Duration = Duration::from_hours(24);
 
@@ -147,7 +151,9 @@ async fn finish(files: &Files, source: &str, day: Option<&str>, growing: Option<
 fn in_order(files: &Files, small: &[DataFile]) -> SqlResult<SendableRecordBatchStream> {
     let schema = files.layout.file_schema();
     let url = ObjectStoreUrl::parse("fedaudit-compact://files")?;
-    let context = SessionContext::new();
+    // All files are open at once, each with some rows in memory.
+    let each = (ROWS_AT_ONCE / small.len().max(1)).clamp(FEWEST_AT_ONCE, MOST_AT_ONCE);
+    let context = SessionContext::new_with_config(SessionConfig::new().with_batch_size(each));
     context.register_object_store(url.as_ref(), Arc::clone(&files.store));
     let groups = small.iter().map(|file| {
         FileGroup::new(vec![PartitionedFile::new_from_meta(object_store::ObjectMeta {

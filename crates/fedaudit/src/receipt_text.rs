@@ -43,9 +43,12 @@ fn lines(receipt: &Receipt, outcome: &Outcome) -> Vec<String> {
         let hint = stream.error.as_ref().and_then(|error| error.hint.clone());
         lacks.add(stream, (format!("{}{}", stream.status.as_str(), cause(stream)), hint));
     }
-    for (place, (text, hint)) in lacks.said() {
+    let mut lacks = lacks.said().peekable();
+    while let Some((place, (text, hint))) = lacks.next() {
         lines.push(format!("  {place}: {text}"));
-        lines.extend(hint.map(|hint| format!("    hint: {hint}")));
+        // One hint for all that it helps.
+        let goes_on = lacks.peek().is_some_and(|(_, (_, next))| *next == hint);
+        lines.extend(hint.filter(|_| !goes_on).map(|hint| format!("    hint: {hint}")));
     }
     let mut notes = Grouped::default();
     for stream in &receipt.streams {

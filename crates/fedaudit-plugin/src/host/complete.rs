@@ -7,7 +7,7 @@ use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, ArrayRef, Int32Array, Int64Array, ListArray, RecordBatch, StringArray, new_null_array};
-use arrow_schema::{DataType, Field, Fields, Schema};
+use arrow_schema::{DataType, Field, Schema};
 use fedaudit_core::columns::Kind;
 use fedaudit_core::key::{Key, KeyKind, sha256_hex};
 use fedaudit_core::rows::duration_s;
@@ -15,15 +15,10 @@ use fedaudit_core::{Action, Result, StreamKind, Time};
 
 use super::import::{table, wrong};
 
-/// Whether there is nothing to add.
-pub(super) fn is_complete(given: &Fields, kind: StreamKind) -> bool {
-    table(kind).page_schema().fields().iter().all(|field| given.find(field.name()).is_some())
-}
-
 /// The rows with every column of a page that the given ones decide. What is neither there nor decided is still missing.
 pub(super) fn completed(rows: RecordBatch, kind: StreamKind, source_key: &str) -> Result<RecordBatch> {
     let expected = table(kind).page_schema();
-    if is_complete(rows.schema_ref().fields(), kind) {
+    if expected.fields().iter().all(|field| rows.column_by_name(field.name()).is_some()) {
         return Ok(rows);
     }
     let given = rows.schema();

@@ -10,8 +10,8 @@ use fedaudit_core::columns::Table;
 use fedaudit_core::rows::{EVENTS, SESSIONS};
 use fedaudit_core::{Error, ErrorKind, Result, StreamKind};
 
-use super::complete::{completed, is_complete};
-use super::{Look, content, shape};
+use super::complete::completed;
+use super::{content, shape};
 
 /// The table that a stream fills.
 pub(crate) fn table(kind: StreamKind) -> &'static Table {
@@ -27,7 +27,6 @@ pub(super) fn rows(
     array: FFI_ArrowArray,
     kind: StreamKind,
     source_key: &str,
-    look: Look,
 ) -> Result<RecordBatch> {
     if array.is_released() {
         return Err(wrong("there are none, not even none of them".into()));
@@ -39,11 +38,7 @@ pub(super) fn rows(
         let mut data = unsafe { from_ffi(array, schema) }?;
         data.align_buffers();
         data.validate()?;
-        // Columns that are missing are made of what the others say.
-        let is_complete = matches!(data.data_type(), DataType::Struct(fields) if is_complete(fields, kind));
-        if look == Look::Here || !is_complete {
-            content::check(&data)?;
-        }
+        content::check(&data)?;
         Ok::<_, arrow_schema::ArrowError>(data)
     }));
     let data =

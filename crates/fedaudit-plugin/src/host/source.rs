@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use fedaudit_core::{AuditSource, Context, Error, ErrorKind, Page, PageRequest, Result, SourceHealth, SourceInfo};
 
 use super::running::{GRACE, call, within};
-use super::{Functions, Look, Shared, ask, import};
+use super::{Functions, Shared, ask, import};
 use crate::abi::{Ask, Call, Slice};
 use crate::wire::{PageRest, json, read};
 
@@ -68,19 +68,12 @@ impl Drop for Handle {
 pub(super) struct LoadedSource {
     handle: Arc<Handle>,
     info: SourceInfo,
-    look: Look,
 }
 
 impl LoadedSource {
-    pub(super) fn new(
-        functions: Functions,
-        source: *mut c_void,
-        info: SourceInfo,
-        left_behind: fn(),
-        look: Look,
-    ) -> Self {
+    pub(super) fn new(functions: Functions, source: *mut c_void, info: SourceInfo, left_behind: fn()) -> Self {
         let handle = Handle { functions, source, abandoned: AtomicBool::new(false), left_behind };
-        Self { handle: Arc::new(handle), info, look }
+        Self { handle: Arc::new(handle), info }
     }
 }
 
@@ -105,7 +98,7 @@ impl AuditSource for LoadedSource {
             .info
             .stream(&request.stream)
             .ok_or_else(|| Error::new(ErrorKind::Internal, format!("there is no stream '{}'", request.stream)))?;
-        let (kind, source_key, look) = (stream.kind, Arc::clone(&cx.source_key), self.look);
+        let (kind, source_key) = (stream.kind, Arc::clone(&cx.source_key));
         let request = json(request)?;
         call(&self.handle, cx, move |handle, call| {
             let (mut schema, mut rows) = (FFI_ArrowSchema::empty(), FFI_ArrowArray::empty());
@@ -117,7 +110,7 @@ impl AuditSource for LoadedSource {
                 }
             })?;
             let rest: PageRest = read(&rest, "page")?;
-            Ok(rest.with(import::rows(&schema, rows, kind, &source_key, look)?))
+            Ok(rest.with(import::rows(&schema, rows, kind, &source_key)?))
         })
         .await
     }

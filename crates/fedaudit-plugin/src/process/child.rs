@@ -42,8 +42,7 @@ pub fn serve(library: &Path, allowed: Option<&[String]>, limits: Limits, level: 
     forward(Some(HOST.get_or_init(|| Host { size: size_of::<Host>(), max_level: level, log: Some(log) })));
     let mut questions = BufReader::new(std::io::stdin());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(broken)?;
-    // The host looks at the rows: it would not believe that somebody here did.
-    let load = || Ok(LoadedPlugin::load(library, allowed)?.or_else(|| std::process::exit(HANGS)).passing_rows_on());
+    let load = || Ok(LoadedPlugin::load(library, allowed)?.or_else(|| std::process::exit(HANGS)));
     let mut plugin: Option<LoadedPlugin> = None;
     let mut serving: Option<Arc<Serving>> = None;
     while let Some((question, _)) = frame::read(&mut questions).map_err(broken)? {
