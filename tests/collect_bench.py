@@ -14,32 +14,22 @@ import re
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import tomllib
 from datetime import datetime, timedelta, timezone
 
+from stand_ins import demo
+
 
 def main(fedaudit, events, *others):
-    with tempfile.TemporaryDirectory() as folder:
-        config = os.path.join(folder, "c.toml")
-        demo = subprocess.Popen(
-            [fedaudit, "demo", "--hold", "--no-tour", "--only", "canvas", "--events", events, "--config-out", config],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            while "go on answering" not in demo.stderr.readline():
-                pass
-            source = next(s for s in tomllib.load(open(config, "rb"))["source"] if s["type"] == "canvas")
-            rates = [collect(fedaudit, config, source["name"], os.path.join(folder, f"store-{n}")) for n in range(3)]
-            ours = statistics.median(rates)
-            for other in others:
-                rate = {"dlt": dlt, "dlt-tuned": dlt_tuned, "tenzir": tenzir}[other](source, folder)
-                print(f"fedaudit is {ours / rate:.1f} times as fast as {other}")
-        finally:
-            demo.kill()
+    with demo(fedaudit, "--only", "canvas", "--events", events) as (_, config):
+        source = next(s for s in tomllib.load(open(config, "rb"))["source"] if s["type"] == "canvas")
+        folder = os.path.dirname(config)
+        rates = [collect(fedaudit, config, source["name"], os.path.join(folder, f"store-{n}")) for n in range(3)]
+        ours = statistics.median(rates)
+        for other in others:
+            rate = {"dlt": dlt, "dlt-tuned": dlt_tuned, "tenzir": tenzir}[other](source, folder)
+            print(f"fedaudit is {ours / rate:.1f} times as fast as {other}")
 
 
 def collect(fedaudit, config, source, store):

@@ -16,30 +16,18 @@ import socket
 import ssl
 import statistics
 import struct
-import subprocess
 import sys
-import tempfile
 import time
 import tomllib
 from urllib.parse import urlsplit
 
+from stand_ins import demo
+
 
 def main(fedaudit, events):
-    with tempfile.TemporaryDirectory() as folder:
-        config = os.path.join(folder, "c.toml")
-        demo = subprocess.Popen(
-            [fedaudit, "demo", "--hold", "--seed", "1", "--events", events, "--config-out", config],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            while "go on answering" not in demo.stderr.readline():
-                pass
-            for source in tomllib.load(open(config, "rb"))["source"]:
-                measure(source, demo.pid)
-        finally:
-            demo.kill()
+    with demo(fedaudit, "--seed", "1", "--events", events) as (process, config):
+        for source in tomllib.load(open(config, "rb"))["source"]:
+            measure(source, process.pid)
 
 
 def measure(source, pid):

@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+from stand_ins import demo
+
 QUESTIONS = {
     "count": "SELECT count(*) AS n FROM events",
     "by action": "SELECT action, outcome, count(*) AS n FROM events GROUP BY action, outcome",
@@ -89,26 +91,14 @@ def asked(fedaudit, config, sql, folder):
 
 
 def fill(fedaudit, store, events, number):
-    with tempfile.TemporaryDirectory() as folder:
-        config = os.path.join(folder, "c.toml")
-        demo = subprocess.Popen(
-            [fedaudit, "demo", "--hold", "--no-tour", "--seed", str(number + 1), "--events", events, "--config-out", config],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            while "go on answering" not in demo.stderr.readline():
-                pass
-            text = pathlib.Path(config).read_text()
-            named = re.sub(r'^name = "(.*)"', rf'name = "\1-of-{number}"', text, flags=re.M)
-            pathlib.Path(config).write_text(named)
-            began = time.perf_counter()
-            environment = {**os.environ, "FEDAUDIT_STORE": store}
-            subprocess.run([fedaudit, "collect", "--config", config], env=environment, check=True, stdout=subprocess.DEVNULL)
-            print(f"round {number}: collected in {time.perf_counter() - began:.1f} s", flush=True)
-        finally:
-            demo.kill()
+    with demo(fedaudit, "--seed", str(number + 1), "--events", events) as (_, config):
+        text = pathlib.Path(config).read_text()
+        named = re.sub(r'^name = "(.*)"', rf'name = "\1-of-{number}"', text, flags=re.M)
+        pathlib.Path(config).write_text(named)
+        began = time.perf_counter()
+        environment = {**os.environ, "FEDAUDIT_STORE": store}
+        subprocess.run([fedaudit, "collect", "--config", config], env=environment, check=True, stdout=subprocess.DEVNULL)
+        print(f"round {number}: collected in {time.perf_counter() - began:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 //! Many small files become few large ones: each window leaves a file for every day it touches. Rows are merged in order of
-//! time, some thousands at a time, so that memory does not grow with the files; one commit exchanges the files, and readers
-//! see either those before or those after.
+//! time, some thousands at a time; one commit exchanges the files, and readers see either those before or those after.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use fedaudit_core::{Result, Time, Window};
+use fedaudit_core::{Result, Time, Window, Windows};
 
 use crate::table::Table;
-use fedaudit_core::Windows;
 
 /// The instants that the clock showed when it was found set back, in the order in which that happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

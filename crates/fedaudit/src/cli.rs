@@ -8,7 +8,8 @@ use crate::plugins::Isolation;
 
 /// One SQL question over the audit logs of many products, answered with a receipt.
 ///
-/// Tables: events, sessions, sources, streams, blind_spots, with a store coverage, amendments, rejected, identities ('fedaudit schema' describes them). Every answer says what was
+/// Tables: events, sessions, sources, streams, blind_spots; with a store coverage, amendments, rejected, identities
+/// ('fedaudit schema' describes them). Every answer says what was
 /// asked of each source and what could not be seen. Exit codes: 0 complete, 1 failed or interrupted, 2 usage, 3 some part is missing, 130 interrupted
 /// twice. A reader that goes away (| head) is no failure: the code then tells about what was read until then.
 #[derive(Debug, Parser)]

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use fedaudit_core::{StreamInfo, Time, Window, Windows};
+use fedaudit_engine::Coverage;
 
 use super::{UNKNOWN_HISTORY, Wanted};
-use fedaudit_engine::Coverage;
 
 /// The plan of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
